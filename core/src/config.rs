@@ -1,0 +1,148 @@
+//! What the core knows of the configuration file: checked by the edge, then handed in whole.
+
+use std::time::Duration;
+
+use crate::timing::Timing;
+use crate::types::{AddressId, CheckId, Digest, GroupId, NodeId, Priority};
+
+/// The part of the configuration that decisions rest on. Nodes are sorted by name.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Config {
+    /// This node.
+    pub me: NodeId,
+    /// Every voter, witnesses included, sorted by name.
+    pub nodes: Vec<NodeConfig>,
+    /// The cluster's durations.
+    pub timing: Timing,
+    /// The groups.
+    pub groups: Vec<GroupConfig>,
+    /// This node's health checks.
+    pub checks: Vec<CheckConfig>,
+    /// The digest of the shared part of the configuration.
+    pub digest: Digest,
+    /// How long one cloud call may take.
+    pub call_timeout: Duration,
+    /// How addresses are claimed.
+    pub claim: ClaimMode,
+    /// The elections of a group in one hour beyond which only a dead master moves it.
+    pub moves_per_hour: u32,
+    /// The repairs of one address in one minute beyond which there is an alarm instead.
+    pub repairs: u32,
+}
+
+impl Config {
+    /// The smallest number of voters of which any two sets share a member.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.nodes.len() / 2 + 1
+    }
+
+    /// Every other node.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        (0..).map(NodeId).take(self.nodes.len()).filter(|node| *node != self.me)
+    }
+
+    /// Every group.
+    pub fn group_ids(&self) -> impl Iterator<Item = GroupId> + use<> {
+        (0..).map(GroupId).take(self.groups.len())
+    }
+
+    /// The configuration of a group, if there is one of that id.
+    #[must_use]
+    pub fn group(&self, group: GroupId) -> Option<&GroupConfig> {
+        self.groups.get(group.index())
+    }
+
+    /// The configured priority of `node` in `group`; `None` if it cannot hold it.
+    #[must_use]
+    pub fn priority(&self, group: GroupId, node: NodeId) -> Option<Priority> {
+        self.group(group)?.priorities.get(node.index()).copied().flatten()
+    }
+}
+
+/// One member of the cluster.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct NodeConfig {
+    /// Its name.
+    pub name: String,
+    /// Whether it only votes.
+    pub witness: bool,
+    /// How many links lead from this node to it: at least one.
+    pub links: u8,
+}
+
+/// One group of addresses.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct GroupConfig {
+    /// Its name.
+    pub name: String,
+    /// By node; `None` where the node cannot hold the group.
+    pub priorities: Vec<Option<Priority>>,
+    /// Whether a better node takes a living master's place.
+    pub preempt: bool,
+    /// For how long it must have been better.
+    pub preempt_delay: Duration,
+    /// What moves.
+    pub addresses: Vec<AddressKind>,
+}
+
+impl GroupConfig {
+    /// Every address.
+    pub fn address_ids(&self) -> impl Iterator<Item = AddressId> + use<> {
+        (0..).map(AddressId).take(self.addresses.len())
+    }
+}
+
+/// What an address is; its ids are the edge's business.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum AddressKind {
+    /// An elastic IP: one association at a time, named by an id of its own.
+    ElasticIp,
+}
+
+/// One health check of this node.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct CheckConfig {
+    /// Its name.
+    pub name: String,
+    /// So many passes in a row make it pass.
+    pub rise: u32,
+    /// So many failures in a row make it fail.
+    pub fall: u32,
+    /// What failing does.
+    pub effect: CheckEffect,
+    /// For which groups; empty means all.
+    pub groups: Vec<GroupId>,
+}
+
+impl CheckConfig {
+    /// Whether the check concerns `group`.
+    #[must_use]
+    pub fn concerns(&self, group: GroupId) -> bool {
+        self.groups.is_empty() || self.groups.contains(&group)
+    }
+
+    /// Its id in a list where it is the `index`-th.
+    #[must_use]
+    pub fn id(index: usize) -> CheckId {
+        CheckId(u8::try_from(index).unwrap_or(u8::MAX))
+    }
+}
+
+/// What a failing check does (design section 7).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum CheckEffect {
+    /// Lowers the effective priority by so much.
+    Weight(u32),
+    /// Forbids to stand, and makes a master resign if a better node is Ready.
+    Fatal,
+}
+
+/// How addresses are claimed (design 5.2, 5.3).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ClaimMode {
+    /// One unconditional call, repaired if it lands late.
+    Fast,
+    /// One call more, refused if it lands late.
+    Fenced,
+}

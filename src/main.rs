@@ -1,0 +1,2 @@
+//! vipward
+fn main() {}
