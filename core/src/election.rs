@@ -149,7 +149,16 @@ impl Group {
                 _ if *granted => Duration::ZERO,
                 Some((at, denial)) => match denial.reason {
                     DenialReason::TermTooLow | DenialReason::Withdrawn => Duration::ZERO,
-                    _ => denial.left.saturating_sub(cx.now.since(*at)),
+                    DenialReason::Muted
+                    | DenialReason::PromisedToMaster(_)
+                    | DenialReason::PromisedToCandidate(_)
+                    | DenialReason::Reserved(_)
+                    | DenialReason::BetterCandidate
+                    | DenialReason::Standing(_)
+                    | DenialReason::NotAMember
+                    | DenialReason::LeaseNotDurable => {
+                        denial.left.saturating_sub(cx.now.since(*at))
+                    }
                 },
                 // Silent: not before it could have answered.
                 None => interval,
