@@ -177,7 +177,9 @@ impl Ownership {
 
     /// Elected: claim what is not known to be here; what is, is only verified.
     pub(crate) fn mastership_won(&mut self, now: Timestamp) {
-        self.read_at = now;
+        // What is claimed is read when the claim has ended.
+        let claims = !self.holds_all();
+        self.read_at = if claims { now + GUARD_READS[0] } else { now };
         self.guarded_since = Some(now);
         for address in &mut self.addresses {
             address.claimed = false;
@@ -514,9 +516,9 @@ impl Group {
         let Some(address) = self.ownership.addresses.get_mut(id.index()) else { return };
         address.ip = seen.ip.or(address.ip);
         if address.calling.is_some() || began < address.changed_at {
-            // Begun before a change of ours: it tells nothing. Look again soon.
-            if master {
-                self.ownership.read_at = self.ownership.read_at.min(cx.now + RETRY_LEAST);
+            // Begun before a change of ours: it tells nothing. Look again when that has ended.
+            if master && address.calling.is_none() {
+                self.ownership.read_at = cx.now;
             }
             return;
         }
