@@ -15,25 +15,37 @@
 //! "Active" for Master), Raft and the EC2 API.
 
 mod config;
+mod election;
 mod event;
+mod group;
+mod handover;
+mod health;
 mod input;
+mod mastership;
 mod message;
+#[cfg(feature = "mutations")]
+pub mod mutation;
+#[cfg(not(feature = "mutations"))]
+mod mutation;
+mod node;
 mod output;
+mod ownership;
+mod peer;
 mod random;
+mod shared;
+mod snapshot;
 mod status;
 mod timing;
 mod types;
+mod voter;
 
 pub use config::*;
 pub use event::*;
 pub use input::*;
 pub use message::*;
+pub use node::{Node, reload_refusals};
 pub use output::*;
 pub use random::Random;
 pub use status::*;
 pub use timing::*;
 pub use types::*;
-
-mod node;
-
-pub use node::{Node, reload_refusals};

@@ -1,0 +1,424 @@
+//! Planned handover: switchover, preemption, stopping (design 3.7).
+
+use std::time::Duration;
+
+use crate::event::{Event, EventKind};
+use crate::group::{Group, Role};
+use crate::message::{
+    Answer, Done, OperatorAnswer, OperatorRequest, OperatorResult, PeerCommand, Rank, Refusal,
+    Request,
+};
+use crate::output::Output;
+use crate::shared::{Cx, Shared};
+use crate::types::{
+    Cause, GroupId, NodeId, OperatorId, RequestId, SendNumber, Standing, Term, Timestamp,
+};
+
+/// A handover under way.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Handover {
+    to: NodeId,
+    cause: Cause,
+    force: bool,
+    /// Whom to tell the outcome.
+    reply: Option<Reply>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Phase {
+    /// The master's calls are being finished.
+    Draining { until: Timestamp },
+    /// The successor is being asked.
+    Asking { send: SendNumber, until: Timestamp },
+    /// Resigned in its favour; its election and its claim are awaited.
+    Resigned { until: Timestamp },
+}
+
+/// Who waits for the outcome of a command.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Reply {
+    /// An operator at this node.
+    Operator(OperatorId),
+    /// A peer that passed the command on.
+    Peer(RequestId, SendNumber),
+}
+
+/// Tells the outcome of a command.
+pub(crate) fn reply(cx: &mut Cx<'_>, to: Reply, result: OperatorResult) {
+    cx.out.push(match to {
+        Reply::Operator(id) => Output::OperatorDone { id, result },
+        Reply::Peer(id, send) => {
+            Output::Answer { id, answer: Answer::Operator(OperatorAnswer { send, result }) }
+        }
+    });
+}
+
+impl Handover {
+    /// Whether no new cloud call may start: the master is about to resign.
+    pub(crate) fn is_before_resignation(&self) -> bool {
+        match self.phase {
+            Phase::Draining { .. } | Phase::Asking { .. } => true,
+            Phase::Resigned { .. } => false,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Timestamp {
+        match self.phase {
+            Phase::Draining { until } | Phase::Asking { until, .. } | Phase::Resigned { until } => {
+                until
+            }
+        }
+    }
+}
+
+impl Group {
+    /// The best node to hand over to, by the order of candidates.
+    pub(crate) fn best_successor(&self, s: &Shared, force: bool) -> Option<NodeId> {
+        let able = |node: &NodeId| self.may_succeed(s, *node, force).is_ok();
+        let ranked = s.config.peers().filter(able).filter_map(|node| {
+            let rank: Rank = self.peer_rank(s, node)?;
+            Some((rank, node))
+        });
+        ranked.max().map(|(_, node)| node)
+    }
+
+    /// Whether `node` could take over, as far as its heartbeats tell.
+    fn may_succeed(&self, s: &Shared, node: NodeId, force: bool) -> Result<(), Refusal> {
+        if s.config.priority(self.id, node).is_none() {
+            return Err(Refusal::NotAMember(node));
+        }
+        if !s.is_live(s.now, node) {
+            return Err(Refusal::Silent(node));
+        }
+        let Some((beat, of_group)) = s.peer(node).and_then(|peer| peer.group(self.id)) else {
+            return Err(Refusal::Silent(node));
+        };
+        if beat.standing != Standing::Ready {
+            return Err(Refusal::Standing(node, beat.standing));
+        }
+        if !of_group.healthy {
+            return Err(Refusal::Unhealthy(node));
+        }
+        if beat.digest != s.config.digest && !force {
+            return Err(Refusal::Drift(node));
+        }
+        if !beat.preflight_ok && !force {
+            return Err(Refusal::Preflight(node));
+        }
+        Ok(())
+    }
+
+    /// An operator's planned handover, at the master.
+    pub(crate) fn switch_over(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: Option<NodeId>,
+        force: bool,
+        answer_to: Reply,
+    ) {
+        let me = cx.s.config.me;
+        let exhausted = self.moves_exhausted(cx.s, cx.now) && !force;
+        let refusal = if !matches!(self.role, Role::Master(_)) {
+            Some(Refusal::NotMaster)
+        } else if to == Some(me) {
+            reply(cx, answer_to, Ok(Done::AlreadyMaster(me)));
+            return;
+        } else if cx.s.stopping.is_some() {
+            Some(Refusal::Stopping)
+        } else if self.handover.is_some() {
+            Some(Refusal::Busy)
+        } else if exhausted {
+            Some(Refusal::MovesExhausted)
+        } else {
+            None
+        };
+        let successor = match (refusal, to) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(to)) => self.may_succeed(cx.s, to, force).map(|()| to),
+            (None, None) => self.best_successor(cx.s, force).ok_or(Refusal::NoSuccessor),
+        };
+        match successor {
+            Ok(to) => self.hand_over(cx, to, Cause::Switchover, force, Some(answer_to)),
+            Err(refusal) => {
+                self.handover_refused(cx, refusal);
+                reply(cx, answer_to, Err(refusal));
+            }
+        }
+    }
+
+    /// Begins a handover: calls are finished first.
+    pub(crate) fn hand_over(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: NodeId,
+        cause: Cause,
+        force: bool,
+        reply: Option<Reply>,
+    ) {
+        let until = cx.now + cx.s.config.call_timeout;
+        self.handover =
+            Some(Handover { to, cause, force, reply, phase: Phase::Draining { until } });
+    }
+
+    /// Takes the handover as far as it goes now.
+    pub(crate) fn advance_handover(&mut self, cx: &mut Cx<'_>) {
+        let Some(handover) = &self.handover else { return };
+        let (to, force, cause) = (handover.to, handover.force, handover.cause);
+        let Role::Master(mastership) = &self.role else {
+            self.await_successor(cx);
+            return;
+        };
+        let term = mastership.term;
+        match handover.phase {
+            Phase::Draining { .. } if !self.ownership.is_calling() => {
+                self.ask_successor(cx, to, term, force);
+            }
+            Phase::Draining { until } if until <= cx.now => {
+                self.end_handover(cx, Err(Refusal::CallsPending));
+            }
+            Phase::Asking { until, .. } if until <= cx.now => {
+                self.end_handover(cx, Err(Refusal::NoAnswer(to)));
+            }
+            Phase::Draining { .. } | Phase::Asking { .. } => {}
+            // Resigned, and elected again: rolled back.
+            Phase::Resigned { .. } => {
+                let _ = cause;
+                self.end_handover(cx, Err(Refusal::NotElected(to)));
+            }
+        }
+    }
+
+    fn ask_successor(&mut self, cx: &mut Cx<'_>, to: NodeId, term: Term, force: bool) {
+        let send = cx.s.new_send(cx.now).number;
+        let until = cx.now + (cx.s.interval() * 2).max(Duration::from_millis(200));
+        let command = PeerCommand::Offer { group: self.id, term, force };
+        let request = Request::Operator(OperatorRequest { send, command });
+        cx.out.push(Output::Send { to, request });
+        if let Some(handover) = &mut self.handover {
+            handover.phase = Phase::Asking { send, until };
+        }
+    }
+
+    /// The successor's word. Whether the answer was for this group.
+    pub(crate) fn on_offer_answer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: NodeId,
+        send: SendNumber,
+        result: OperatorResult,
+    ) -> bool {
+        let Some(handover) = &mut self.handover else { return false };
+        let (to, cause) = (handover.to, handover.cause);
+        match handover.phase {
+            Phase::Asking { send: asked, .. } if asked == send && to == from => {}
+            Phase::Asking { .. } | Phase::Draining { .. } | Phase::Resigned { .. } => return false,
+        }
+        match result {
+            Ok(_) if matches!(self.role, Role::Master(_)) => {
+                let until = cx.now + cx.s.config.call_timeout + cx.s.lease() * 3;
+                handover.phase = Phase::Resigned { until };
+                self.resign(cx, Some(to), cause);
+            }
+            Ok(_) => self.end_handover(cx, Err(Refusal::NotMaster)),
+            Err(refusal) => self.end_handover(cx, Err(refusal)),
+        }
+        true
+    }
+
+    /// After the resignation: waits until the successor leads and holds the addresses.
+    fn await_successor(&mut self, cx: &mut Cx<'_>) {
+        let Some(handover) = &self.handover else { return };
+        let to = handover.to;
+        let Phase::Resigned { until } = handover.phase else {
+            self.end_handover(cx, Err(Refusal::NotMaster));
+            return;
+        };
+        let beat = cx.s.peer(to).and_then(|peer| peer.group(self.id)).map(|(_, beat)| beat);
+        let leads = beat.is_some_and(|beat| beat.mastered.is_some());
+        let other = self.elected.is_some_and(|e| e.node != to && e.node != cx.s.config.me);
+        if leads && beat.is_some_and(|beat| beat.holds) {
+            self.end_handover(cx, Ok(Done::Leads(to)));
+        } else if other {
+            self.end_handover(cx, Err(Refusal::OtherElected(to)));
+        } else if until <= cx.now {
+            let refusal = if leads { Refusal::NotClaimed(to) } else { Refusal::NotElected(to) };
+            self.end_handover(cx, Err(refusal));
+        }
+    }
+
+    fn end_handover(&mut self, cx: &mut Cx<'_>, result: OperatorResult) {
+        let Some(handover) = self.handover.take() else { return };
+        if let Err(refusal) = result {
+            self.handover_refused(cx, refusal);
+            self.better = None; // A preemption is tried again after its delay.
+            if cx.s.stopping.is_some() && matches!(self.role, Role::Master(_)) {
+                // Nobody takes over by name: whoever can may stand at once.
+                self.resign(cx, None, handover.cause);
+            }
+        }
+        if let Some(to) = handover.reply {
+            reply(cx, to, result);
+        }
+    }
+
+    fn handover_refused(&self, cx: &mut Cx<'_>, refusal: Refusal) {
+        let reason = refusal.sentence(cx.s).into();
+        cx.event(Event::group(self.id, self.term(), EventKind::HandoverRefused { reason }));
+    }
+
+    /// The successor's side: whether it would take over, or why not.
+    pub(crate) fn on_offer(
+        &self,
+        s: &Shared,
+        from: NodeId,
+        term: Term,
+        force: bool,
+    ) -> OperatorResult {
+        let me = s.config.me;
+        let known =
+            self.elected.is_none_or(|e| e.term <= term && (e.term < term || e.node == from));
+        if !known {
+            return Err(Refusal::NotMaster);
+        }
+        if s.stopping.is_some() {
+            return Err(Refusal::Stopping);
+        }
+        if s.standing != Standing::Ready {
+            return Err(Refusal::Standing(me, s.standing));
+        }
+        if s.effective_priority(self.id).is_none() {
+            return Err(Refusal::NotAMember(me));
+        }
+        if !s.is_healthy(self.id) {
+            return Err(Refusal::Unhealthy(me));
+        }
+        let drift = s
+            .peer(from)
+            .and_then(|peer| peer.beat.as_ref())
+            .is_some_and(|(beat, _, _)| beat.digest != s.config.digest);
+        if drift && !force {
+            return Err(Refusal::Drift(me));
+        }
+        if !s.preflight_ok() && !force {
+            return Err(Refusal::Preflight(me));
+        }
+        Ok(Done::Accepted)
+    }
+
+    /// A better node takes a living master's place after `preempt_delay`, if `preempt` is set.
+    pub(crate) fn preempt_if_due(&mut self, cx: &mut Cx<'_>) {
+        let Some(config) = cx.s.config.group(self.id) else { return };
+        let (preempt, delay) = (config.preempt, config.preempt_delay);
+        if !preempt
+            || self.handover.is_some()
+            || cx.s.stopping.is_some()
+            || !matches!(self.role, Role::Master(_))
+        {
+            return;
+        }
+        let own = cx.s.effective_priority(self.id);
+        let better = self.best_successor(cx.s, false).filter(|node| {
+            let theirs = self.peer_rank(cx.s, *node).map(|rank| rank.priority);
+            theirs > own
+        });
+        self.better = match (better, self.better) {
+            (Some(node), Some((known, since))) if node == known => Some((node, since)),
+            (Some(node), _) => Some((node, cx.now)),
+            (None, _) => None,
+        };
+        if let Some((node, since)) = self.better
+            && since + delay <= cx.now
+            && !self.moves_exhausted(cx.s, cx.now)
+        {
+            self.hand_over(cx, node, Cause::Preempt, false, None);
+            self.advance_handover(cx);
+        }
+    }
+
+    pub(crate) fn preempt_deadline(&self, s: &Shared) -> Timestamp {
+        match (self.better, s.config.group(self.id)) {
+            (Some((_, since)), Some(config))
+                if self.handover.is_none() && since + config.preempt_delay > s.now =>
+            {
+                since + config.preempt_delay
+            }
+            _ => Timestamp::NEVER,
+        }
+    }
+
+    /// The daemon stops: hands over, or at least lets go.
+    pub(crate) fn stop(&mut self, cx: &mut Cx<'_>) {
+        self.give_up(cx, "the daemon stops");
+        if !matches!(self.role, Role::Master(_)) || self.handover.is_some() {
+            return;
+        }
+        match self.best_successor(cx.s, false).or_else(|| self.best_successor(cx.s, true)) {
+            Some(to) => self.hand_over(cx, to, Cause::Resigned, true, None),
+            None => self.resign(cx, None, Cause::Resigned),
+        }
+    }
+}
+
+/// A command passed on to the master, whose outcome is awaited.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Forward {
+    pub(crate) group: GroupId,
+    pub(crate) to: NodeId,
+    pub(crate) send: SendNumber,
+    pub(crate) reply: Reply,
+    pub(crate) until: Timestamp,
+}
+
+impl Refusal {
+    /// One sentence for a person.
+    pub(crate) fn sentence(self, s: &Shared) -> String {
+        self.describe(|node| {
+            s.config.nodes.get(node.index()).map_or_else(|| "?".into(), |node| node.name.clone())
+        })
+    }
+
+    /// One sentence for a person; `name` tells a node's name.
+    #[must_use]
+    pub fn describe(self, name: impl Fn(NodeId) -> String) -> String {
+        match self {
+            Self::NoMaster => "no master is known; nothing to hand over".into(),
+            Self::NotMaster => "this node is not the master any more; ask again".into(),
+            Self::NotAMember(n) => {
+                format!("{} cannot hold this group: it has no priority in it", name(n))
+            }
+            Self::NoSuccessor => "no other node is ready, healthy, equal in configuration and \
+                                  able to make the cloud calls; see `vipward status`"
+                .into(),
+            Self::Silent(n) => format!("{} is not heard; check its daemon and links", name(n)),
+            Self::Standing(n, standing) => {
+                format!("{} is {}, not ready", name(n), standing.as_str())
+            }
+            Self::Unhealthy(n) => format!("a fatal check of {} fails", name(n)),
+            Self::Drift(n) => {
+                format!("{} has another configuration; make it equal, or use --force", name(n))
+            }
+            Self::Preflight(n) => format!(
+                "the preflight of {} fails; see its `vipward status`, or use --force",
+                name(n)
+            ),
+            Self::MovesExhausted => "the group has moved as often as moves_per_hour allows; wait, \
+                                     or use --force"
+                .into(),
+            Self::Busy => "another handover of this group is under way".into(),
+            Self::Stopping => "the daemon is stopping".into(),
+            Self::CallsPending => {
+                "the master's cloud calls did not finish within call_timeout; try again".into()
+            }
+            Self::NotElected(n) => {
+                format!("{} was not elected in time; the old master stands again", name(n))
+            }
+            Self::OtherElected(n) => format!("another node than {} was elected", name(n)),
+            Self::NotClaimed(n) => format!(
+                "{} leads, but the cloud has not given it the addresses yet; see its events",
+                name(n)
+            ),
+            Self::NoAnswer(n) => format!("{} did not answer in time", name(n)),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Deliberate faults, to prove that the tests have teeth. Compiled in only with the feature
+//! `mutations`, which nothing but `./tests/mutations` builds; one is chosen by name at run time.
+
+macro_rules! mutations {
+    ($($variant:ident = $name:literal, $doc:literal;)*) => {
+        /// A deliberate fault.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub(crate) enum Mutation {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        /// The name of every deliberate fault.
+        #[cfg(feature = "mutations")]
+        pub const NAMES: &[&str] = &[$($name),*];
+
+        #[cfg(feature = "mutations")]
+        const ALL: &[Mutation] = &[$(Mutation::$variant),*];
+    };
+}
+
+mutations! {
+    RenewIgnoresPromise = "renew-ignores-promise", "A voter renews a master though it promised another.";
+    GrantIgnoresPromise = "grant-ignores-promise", "A voter grants though it promised another.";
+    GrantAnyTerm = "grant-any-term", "A voter grants a term that it has seen.";
+    LeaseFromAnswer = "lease-from-answer", "The lease counts from the answer, not from the send.";
+    LeaseWithoutMargin = "lease-without-margin", "The master counts on a tenth more than the promise.";
+    NoMute = "no-mute", "A restarted voter votes at once.";
+    LateAnswerRevives = "late-answer-revives", "An answer revives a lease that has lapsed.";
+    AnyAnswerCounts = "any-answer-counts", "An answer meant for an earlier boot counts.";
+    LateGrantCounts = "late-grant-counts", "A grant is counted though the lease that it gives is over.";
+    ReleaseDropsAny = "release-drops-any", "A release drops a promise of any term.";
+    TermsNotDurable = "terms-not-durable", "Terms start anew after a restart.";
+    CallWithoutLease = "call-without-lease", "A call starts with less than one interval of lease left.";
+    CallUnconfirmed = "call-unconfirmed", "A later call does not wait for a majority's answer.";
+    RetryUnconditional = "retry-unconditional", "A retry after an unknown outcome is unconditional.";
+    NoGuardWatch = "no-guard-watch", "Nothing is read after a claim.";
+    StaleReadIsMove = "stale-read-is-move", "A stale read is taken for a move.";
+    UnboundedRepairs = "unbounded-repairs", "Repairs have no budget.";
+    SilenceIsCrash = "silence-is-crash", "One refused link proves a crash.";
+    OldBootAnswers = "old-boot-answers", "A request in a new boot proves the old one dead.";
+    DeposedByTermSeen = "deposed-by-term-seen", "A master steps down for a higher term merely seen.";
+    HoldingActs = "holding-acts", "A master goes on acting when its lease is over.";
+    RoleUnjournaled = "role-unjournaled", "A role change is not journaled.";
+    StandsWithoutNeed = "stands-without-need", "A backup stands while the master is heard.";
+}
+
+#[cfg(feature = "mutations")]
+mod chosen {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::{ALL, Mutation, NAMES};
+
+    static CHOSEN: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+    /// Turns one deliberate fault on, for the whole process. Whether there is one of that name.
+    pub fn choose(name: &str) -> bool {
+        let index = NAMES.iter().position(|known| *known == name);
+        CHOSEN.store(index.unwrap_or(usize::MAX), Ordering::Relaxed);
+        index.is_some()
+    }
+
+    pub(crate) fn active(mutation: Mutation) -> bool {
+        ALL.get(CHOSEN.load(Ordering::Relaxed)) == Some(&mutation)
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub use chosen::choose;
+
+#[cfg(feature = "mutations")]
+pub(crate) use chosen::active;
+
+/// Never: the shipped core has no faults on purpose.
+#[cfg(not(feature = "mutations"))]
+pub(crate) const fn active(_mutation: Mutation) -> bool {
+    false
+}

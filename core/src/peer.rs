@@ -1,0 +1,227 @@
+//! What a node knows of each peer: its life, its links, its last heartbeat, and the evidence that
+//! its process is dead (design 3.5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::message::{GroupBeat, Heartbeat};
+use crate::mutation::{Mutation, active};
+use crate::types::{BootId, GroupId, LinkId, SendNumber, Timestamp};
+
+/// So many past lives of a peer are remembered, so that none of them returns.
+const REMEMBERED_BOOTS: usize = 8;
+
+/// One peer, as this node sees it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Peer {
+    /// The life that last answered us, or the first that spoke.
+    pub(crate) boot: Option<BootId>,
+    /// Lives that were replaced by a newer one that answered; none of them returns.
+    replaced: Vec<BootId>,
+    /// The last life replaced, and the links on which the newer one answered or the attempt was
+    /// refused.
+    previous: Option<(BootId, u32)>,
+    /// Links on which an attempt was refused since the current life was last heard.
+    refused: u32,
+    /// Lives known to be dead.
+    proven: Vec<BootId>,
+    /// Of those, the ones that the groups know of.
+    reported: Vec<BootId>,
+    /// Open connections with it, both directions.
+    open: u16,
+    /// When anything of it was last heard.
+    pub(crate) heard_at: Option<Timestamp>,
+    /// By link.
+    pub(crate) links: Vec<Link>,
+    /// Its newest heartbeat, when it came and of which life.
+    pub(crate) beat: Option<(Arc<Heartbeat>, Timestamp, BootId)>,
+    /// Whether the journal has it as up.
+    pub(crate) up: bool,
+    /// Whether the journal has its configuration as different.
+    pub(crate) drifted: bool,
+    /// Requests of a replaced life, heard since the last of a live one.
+    pub(crate) strays: u32,
+}
+
+/// One link to a peer.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub(crate) struct Link {
+    /// When anything was last heard over it.
+    pub(crate) heard_at: Option<Timestamp>,
+    /// Whether the journal has it as up.
+    pub(crate) up: bool,
+}
+
+/// How a heartbeat stands to those heard before of the same life.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Copy {
+    /// The newest yet.
+    First,
+    /// Another copy of the newest.
+    Repeat,
+    /// Older than the newest.
+    Stale,
+}
+
+impl Peer {
+    pub(crate) fn new(links: u8) -> Self {
+        Self {
+            boot: None,
+            replaced: Vec::new(),
+            previous: None,
+            refused: 0,
+            proven: Vec::new(),
+            reported: Vec::new(),
+            open: 0,
+            heard_at: None,
+            links: vec![Link::default(); usize::from(links.max(1))],
+            beat: None,
+            up: false,
+            drifted: false,
+            strays: 0,
+        }
+    }
+
+    /// Notes that `boot` was heard over `link`. False if that life was replaced: to be ignored.
+    pub(crate) fn heard(
+        &mut self,
+        now: Timestamp,
+        boot: BootId,
+        link: LinkId,
+        answered: bool,
+    ) -> bool {
+        if self.replaced.contains(&boot) {
+            self.strays = self.strays.saturating_add(u32::from(!answered));
+            return false;
+        }
+        let newer = self.boot.is_some_and(|known| known != boot);
+        if self.boot.is_none() {
+            self.boot = Some(boot);
+        } else if newer && (answered || active(Mutation::OldBootAnswers)) {
+            self.replace(boot);
+        }
+        if self.boot == Some(boot) {
+            self.refused = 0;
+            self.proven.retain(|dead| *dead != boot);
+            self.reported.retain(|dead| *dead != boot);
+            if answered {
+                self.confirm_previous(link);
+            }
+        }
+        self.strays = 0;
+        self.heard_at = Some(now);
+        if let Some(link) = self.links.get_mut(link.index()) {
+            link.heard_at = Some(now);
+        }
+        true
+    }
+
+    /// A life is new only when it answers a request of ours; the old one never returns.
+    fn replace(&mut self, boot: BootId) {
+        if let Some(old) = self.boot.replace(boot) {
+            push_bounded(&mut self.replaced, old);
+            // What was refused to the old life before counts on for it.
+            self.previous = Some((old, self.refused));
+            self.refused = 0;
+            if active(Mutation::OldBootAnswers) {
+                push_bounded(&mut self.proven, old);
+            }
+        }
+    }
+
+    fn confirm_previous(&mut self, link: LinkId) {
+        let all = self.all_links();
+        if let Some((old, links)) = &mut self.previous {
+            *links |= bit(link);
+            if *links & all == all {
+                let old = *old;
+                self.previous = None;
+                push_bounded(&mut self.proven, old);
+            }
+        }
+    }
+
+    /// Notes that a connection attempt was refused.
+    pub(crate) fn connect_refused(&mut self, link: LinkId) {
+        self.refused |= bit(link);
+        self.confirm_previous(link);
+    }
+
+    /// Notes how many connections are open. True if the last one was closed just now.
+    pub(crate) fn connections(&mut self, open: u16) -> bool {
+        let closed = self.open > 0 && open == 0;
+        self.open = open;
+        closed
+    }
+
+    /// Whether the evidence proves that life dead: every configured link refused, or answered by
+    /// a newer life; every connection closed; and nothing heard of it since.
+    pub(crate) fn is_dead(&self, boot: BootId) -> bool {
+        if self.proven.contains(&boot) {
+            return true;
+        }
+        let all = self.all_links();
+        let refused = if active(Mutation::SilenceIsCrash) {
+            self.refused != 0
+        } else {
+            self.refused & all == all && self.open == 0
+        };
+        self.boot == Some(boot) && refused
+    }
+
+    /// A life that is known to be dead and was not reported yet: each once.
+    pub(crate) fn new_death(&mut self) -> Option<BootId> {
+        let current = self.boot.filter(|boot| self.is_dead(*boot));
+        let dead = self.proven.iter().copied().chain(current);
+        let news = dead.into_iter().find(|boot| !self.reported.contains(boot))?;
+        push_bounded(&mut self.reported, news);
+        Some(news)
+    }
+
+    /// Whether it is heard: on any link, within `patience`, and not known to be dead.
+    pub(crate) fn is_live(&self, now: Timestamp, patience: Duration) -> bool {
+        let dead = self.boot.is_some_and(|boot| self.is_dead(boot));
+        !dead && self.heard_at.is_some_and(|at| now.since(at) <= patience)
+    }
+
+    /// Takes a heartbeat in and tells how it stands to those before.
+    pub(crate) fn receive(&mut self, now: Timestamp, boot: BootId, beat: &Arc<Heartbeat>) -> Copy {
+        let newest = match &self.beat {
+            Some((newest, _, of)) if *of == boot => newest.send,
+            Some(_) | None => SendNumber(0),
+        };
+        if beat.send < newest {
+            return Copy::Stale;
+        }
+        if beat.send == newest {
+            return Copy::Repeat;
+        }
+        self.beat = Some((Arc::clone(beat), now, boot));
+        Copy::First
+    }
+
+    /// What its newest heartbeat says of a group.
+    pub(crate) fn group(&self, group: GroupId) -> Option<(&Heartbeat, &GroupBeat)> {
+        let (beat, _, _) = self.beat.as_ref()?;
+        let of_group = beat.groups.iter().find(|beat| beat.group == group)?;
+        Some((beat.as_ref(), of_group))
+    }
+
+    fn all_links(&self) -> u32 {
+        (0..self.links.len()).fold(0, |all, link| all | 1_u32 << link.min(31))
+    }
+}
+
+fn bit(link: LinkId) -> u32 {
+    1_u32 << link.0.min(31)
+}
+
+fn push_bounded(boots: &mut Vec<BootId>, boot: BootId) {
+    if boots.contains(&boot) {
+        return;
+    }
+    if boots.len() >= REMEMBERED_BOOTS {
+        boots.remove(0);
+    }
+    boots.push(boot);
+}
