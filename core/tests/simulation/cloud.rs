@@ -13,6 +13,7 @@ use vipward_core::{
 use crate::clock::Nanos;
 use crate::observer::nanos;
 use crate::plan::{ADDRESSES, GROUPS, VOTERS};
+use crate::show;
 use crate::world::{Event, World};
 
 /// Who holds an address.
@@ -40,11 +41,6 @@ impl Address {
 
     fn then(&self, at: Nanos) -> Option<(Owner, u32)> {
         self.past.iter().rev().find(|(since, _)| *since <= at)?.1
-    }
-
-    /// How often it changed hands.
-    pub(crate) fn changes(&self) -> usize {
-        self.past.len()
     }
 }
 
@@ -204,7 +200,8 @@ impl World {
         self.trace.line(lands, node, || {
             let (what, state) = (&self.cloud.calls[id].call, &self.cloud.addresses[group]);
             let owners: Vec<_> = state.iter().map(Address::owner).collect();
-            format!("CLOUD {} {:?} lands: {outcome:?}; owners {owners:?}", what.id.0, what.operation)
+            let (call, outcome) = (show::show_call(what), show::show_outcome(&outcome));
+            format!("CLOUD {call} lands: {outcome}; owners now {owners:?}")
         });
         let known = &mut self.cloud.calls[id].outcome;
         if known.is_none() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vipward_core::{BootId, Config, Durable, Node};
+use vipward_core::{Config, Durable, Node};
 
 use crate::clock::{Clock, Nanos};
 use crate::plan::VOTERS;
@@ -48,7 +48,6 @@ pub(crate) struct Freeze {
 /// A process.
 pub(crate) struct Process {
     pub(crate) node: Node,
-    pub(crate) boot: BootId,
     /// A write under way, and the one after it.
     pub(crate) writing: Option<Durable>,
     pub(crate) write_next: Option<Durable>,

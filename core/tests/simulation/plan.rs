@@ -166,8 +166,6 @@ pub(crate) struct Plan {
     pub(crate) mix: Mix,
     /// The configuration of each node.
     pub(crate) configs: Vec<Arc<Config>>,
-    /// By node.
-    pub(crate) witness: Vec<bool>,
     links: Vec<u8>,
     pub(crate) heartbeat: Nanos,
     pub(crate) lease: Nanos,
@@ -180,10 +178,6 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn voters(&self) -> usize {
         self.configs.len()
-    }
-
-    pub(crate) fn quorum(&self) -> usize {
-        self.voters() / 2 + 1
     }
 
     pub(crate) fn groups(&self) -> usize {
@@ -221,7 +215,6 @@ impl Plan {
         let misses = dice.pick(&[2, 3, 3, 3, 4, 5]);
         let lease = heartbeat * Nanos::from(misses);
         let configs = draw_configs(dice, scenario, voters, &links, (heartbeat, misses));
-        let witness = configs[0].nodes.iter().map(|node| node.witness).collect();
         let mix = match scenario {
             Scenario::Swarm => draw_mix(dice, heartbeat, lease),
             Scenario::Bystander(_) | Scenario::Master(_) => calm_mix(dice, heartbeat),
@@ -232,7 +225,7 @@ impl Plan {
         let intervals = (1_500 / steps).clamp(25, 110) * if dice.percent(4) { 3 } else { 1 };
         let length = heartbeat * intervals;
         let longest_lease = lease;
-        Self { scenario, mix, configs, witness, links, heartbeat, lease, longest_lease, length }
+        Self { scenario, mix, configs, links, heartbeat, lease, longest_lease, length }
     }
 
     /// The same node's configuration with another heartbeat interval.

@@ -1,8 +1,8 @@
 //! Inputs and outputs in short form.
 
 use vipward_core::{
-    Answer, EventKind, GroupBeatAnswer, Heartbeat, HeartbeatAnswer, Input, Output, Renewal, Request,
-    TakeBack, Vote,
+    Answer, Association, CallOutcome, CallReply, CloudCall, Durable, EventKind, GroupBeatAnswer,
+    Heartbeat, HeartbeatAnswer, Holder, Input, Operation, Output, Renewal, Request, TakeBack, Vote,
 };
 
 use crate::observer::{id_letter, letter, nanos};
@@ -65,8 +65,52 @@ pub(crate) fn input(plan: &Plan, input: &Input) -> String {
         Input::Connections { peer, open } => {
             format!("{open} connections with {}", plan.name(peer.index()))
         }
+        Input::CallFinished { call, outcome, .. } => {
+            format!("call {} ends: {}", call.0, show_outcome(outcome))
+        }
+        Input::Persisted(durable) => format!("persisted: {}", show_durable(durable)),
         other => format!("{other:?}"),
     }
+}
+
+fn show_durable(durable: &Durable) -> String {
+    let elected: Vec<u64> = durable.elected.iter().map(|term| term.0).collect();
+    format!("ceiling {}, elected {elected:?}, {:?}", durable.ceiling.0, durable.longest_promise)
+}
+
+fn show_held(association: Option<&Association>) -> String {
+    association.map_or("nobody".into(), |held| match &held.holder {
+        Holder::Node(node) => format!("{} by {}", id_letter(*node), held.id.0),
+        Holder::Outside(who) => format!("{who} by {}", held.id.0),
+    })
+}
+
+pub(crate) fn show_outcome(outcome: &CallOutcome) -> String {
+    match outcome {
+        CallOutcome::Ok(CallReply::Described(seen)) => {
+            let seen: Vec<String> = seen
+                .iter()
+                .map(|it| format!("{} at {}", it.address.0, show_held(it.association.as_ref())))
+                .collect();
+            format!("seen: {}", seen.join(", "))
+        }
+        CallOutcome::Ok(CallReply::Associated(id)) => format!("associated by {}", id.0),
+        other => format!("{other:?}"),
+    }
+}
+
+pub(crate) fn show_call(call: &CloudCall) -> String {
+    let what = match &call.operation {
+        Operation::Describe { .. } => "describe".to_owned(),
+        Operation::Associate { address, reassociate: true } => format!("ASSOCIATE {}", address.0),
+        Operation::Associate { address, reassociate: false } => {
+            format!("ASSOCIATE {} unless held", address.0)
+        }
+        Operation::Disassociate { address, association } => {
+            format!("DISASSOCIATE {} from {}", address.0, association.0)
+        }
+    };
+    format!("call {} g{} t{}: {what}", call.id.0, call.group.0, call.term.0)
 }
 
 pub(crate) fn output(plan: &Plan, output: &Output) -> String {
@@ -87,6 +131,8 @@ pub(crate) fn output(plan: &Plan, output: &Output) -> String {
             };
             format!("journal{group}{term} {cause} {kind}")
         }
+        Output::Call(call) => format!("{}, not after {:?}", show_call(call), call.not_after),
+        Output::Persist(durable) => format!("persist: {}", show_durable(durable)),
         other => format!("{other:?}"),
     }
 }

@@ -233,7 +233,7 @@ impl World {
         self.step(node, input);
     }
 
-    fn schedule_wake(&mut self, node: usize) {
+    pub(crate) fn schedule_wake(&mut self, node: usize) {
         let host = &mut self.hosts[node];
         let Some(process) = &host.process else { return };
         let deadline = process.node.next_deadline();
@@ -311,7 +311,6 @@ impl World {
         let machine = Node::new(config, boot, seed, disk, now);
         host.process = Some(Process {
             node: machine,
-            boot,
             writing: None,
             write_next: None,
             stopping: None,
