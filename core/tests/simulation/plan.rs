@@ -307,6 +307,8 @@ fn draw_configs(
     let scale = heartbeat.min(SEC);
     let reconcile = if heartbeat < 100 * MS {
         dice.between(30, 100) * heartbeat
+    } else if calm {
+        dice.between(3, 8) * SEC
     } else {
         dice.between(5, 30) * SEC
     };

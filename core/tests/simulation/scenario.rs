@@ -90,7 +90,12 @@ impl World {
     fn settles(&mut self, since: Nanos, stable: Option<Nanos>) {
         let calm = self.plan.scenario != Scenario::Swarm;
         let missing = self.unsettled();
-        let dwell = 2 * self.plan.longest_lease + 2 * self.plan.heartbeat;
+        let mut dwell = 2 * self.plan.longest_lease + 2 * self.plan.heartbeat;
+        if calm {
+            // Until every standby has seen where the addresses are.
+            let config = &self.plan.configs[0];
+            dwell += nanos(config.timing.reconcile_interval) + 3 * self.plan.mix.cloud.latency.1;
+        }
         match (missing, stable) {
             (None, Some(stable)) if self.now >= stable + dwell => {
                 if calm {

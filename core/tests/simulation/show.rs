@@ -48,8 +48,8 @@ pub(crate) fn input(plan: &Plan, input: &Input) -> String {
             let from = id_letter(*from);
             format!("{from}/{} #{} {boot:?} {}", link.0, id.0, show_request(request))
         }
-        Input::Answer { from, link, answer, .. } => {
-            format!("{}/{} answers {}", id_letter(*from), link.0, show_answer(answer))
+        Input::Answer { from, boot, to_boot, link, answer } => {
+            format!("{}/{} {boot:?} answers {} to {to_boot:?}", id_letter(*from), link.0, show_answer(answer))
         }
         Input::Reload(config) => format!(
             "reload: heartbeat {:?}, lease {:?}",

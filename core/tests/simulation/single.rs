@@ -223,7 +223,8 @@ impl World {
             return self.observer.violate("liveness", what);
         };
         let took = first.at - watch.at;
-        if first.node == watch.node {
+        let back_at_once = fault == MasterFault::KillQuickRestart;
+        if first.node == watch.node && !back_at_once {
             let what = || format!("the failed master of group {group} leads again first");
             return self.observer.violate("liveness", what);
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vipward_core::{
-    CallId, CallOutcome, CallReply, ClaimMode, CloudCall, Holder, Operation, OwnershipName,
+    AssociationId, CallId, CallOutcome, CallReply, ClaimMode, CloudCall, Holder, Operation, OwnershipName,
 };
 
 use crate::clock::{Moment, Nanos, SEC};
@@ -25,8 +25,10 @@ pub(crate) struct Account {
     finished: Option<(Nanos, bool)>,
     /// The first read since then that showed the address elsewhere.
     moved: Option<Nanos>,
-    /// An outcome of this term is unknown, and no call has succeeded since.
+    /// An outcome of this term is unknown, and nothing has shown since that it succeeded.
     unknown: bool,
+    /// Associations with this node that were known before that.
+    own: Vec<AssociationId>,
     repairs: VecDeque<Nanos>,
     orders: VecDeque<Nanos>,
     /// As journaled.
@@ -41,6 +43,7 @@ impl Default for Account {
             finished: None,
             moved: None,
             unknown: false,
+            own: Vec::new(),
             repairs: VecDeque::new(),
             orders: VecDeque::new(),
             ownership: OwnershipName::Unknown,
@@ -203,8 +206,20 @@ impl Observer {
                     |association| matches!(association.holder, Holder::Node(n) if n.index() == node),
                 );
                 let account = &mut accounts[seen.address.index()];
-                if !own && account.in_flight.is_none() {
-                    account.moved.get_or_insert(at.local);
+                if account.in_flight.is_some() {
+                    continue;
+                }
+                match &seen.association {
+                    Some(held) if own => {
+                        // An old association of ours may be a stale read.
+                        if !account.own.contains(&held.id) {
+                            account.own.push(held.id.clone());
+                            account.unknown = false;
+                        }
+                    }
+                    Some(_) | None => {
+                        account.moved.get_or_insert(at.local);
+                    }
                 }
             }
             return;
@@ -217,6 +232,9 @@ impl Observer {
             return;
         }
         let owned = matches!(outcome, CallOutcome::Ok(CallReply::Associated(_)));
+        if let CallOutcome::Ok(CallReply::Associated(id)) = outcome {
+            account.own.push(id.clone());
+        }
         account.unknown |= outcome.is_unknown();
         account.unknown &= !owned;
         account.finished = Some((at.local, owned));

@@ -63,8 +63,14 @@ impl Stamp {
 
     fn later(old: Option<Self>, new: Self) -> Option<Self> {
         match old {
-            Some(old) if old.local >= new.local => Some(old),
-            Some(_) | None => Some(new),
+            // After a reload to a shorter lease, the newest send is not the one that lasts.
+            Some(old) => Some(Self {
+                send: old.send.max(new.send),
+                sent: old.sent.max(new.sent),
+                local: old.local.max(new.local),
+                shadow: old.shadow.max(new.shadow),
+            }),
+            None => Some(new),
         }
     }
 }
@@ -201,9 +207,6 @@ impl Observer {
                     && candidacy.term == term
                 {
                     candidacy.stamps[from] = Stamp::later(candidacy.stamps[from], stamp);
-                } else {
-                    self.renewed(node, at, from, group, term, stamp, false);
-                    self.alone(node, group, at, hosts);
                 }
             }
             Answer::Vote(_) | Answer::TakenBack { .. } | Answer::Operator(_) => {}
@@ -344,7 +347,10 @@ impl Observer {
         }
         self.lives[node].masteries[group] = mastery;
         let last = self.elections[group].iter().map(|old| old.term).max().unwrap_or(0);
-        if self.terms_last && term <= last {
+        // One whose clock stood still between its request and its votes believes to have won
+        // what others have won since; it has no valid lease, and acts on none.
+        let valid = self.leads(node, group, at);
+        if self.terms_last && valid && term <= last {
             let who = letter(node);
             self.violate("I4", || format!("{who} is elected in term {term} after term {last}"));
         }
