@@ -193,6 +193,9 @@ impl Ownership {
                     Plan::Claim { permit: Permit::Votes, why: "takeover" }
                 }
             };
+            if matches!((&address.plan, &address.known), (Plan::Claim { .. }, Known::Owned(_))) {
+                address.known = Known::Unknown;
+            }
         }
     }
 
