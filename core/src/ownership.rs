@@ -175,10 +175,10 @@ impl Ownership {
         self.addresses.iter().any(|address| address.calling.is_some())
     }
 
-    /// Elected: claim what is not known to be here; what is, is only verified.
-    pub(crate) fn mastership_won(&mut self, now: Timestamp) {
+    /// Elected: claims every address; with `kept`, what is known to be here is only verified.
+    pub(crate) fn mastership_won(&mut self, now: Timestamp, kept: bool) {
         // What is claimed is read when the claim has ended.
-        let claims = !self.holds_all();
+        let claims = !(kept && self.holds_all());
         self.read_at = if claims { now + GUARD_READS[0] } else { now };
         self.guarded_since = Some(now);
         for address in &mut self.addresses {
@@ -188,11 +188,14 @@ impl Ownership {
             address.retry_at = now;
             address.suspected_at = None;
             address.plan = match address.known {
-                Known::Owned(_) => Plan::Settled,
-                Known::NotOwned(_) | Known::Unknown => {
+                Known::Owned(_) if kept => Plan::Settled,
+                Known::Owned(_) | Known::NotOwned(_) | Known::Unknown => {
                     Plan::Claim { permit: Permit::Votes, why: "takeover" }
                 }
             };
+            if matches!((&address.plan, &address.known), (Plan::Claim { .. }, Known::Owned(_))) {
+                address.known = Known::Unknown;
+            }
         }
     }
 
