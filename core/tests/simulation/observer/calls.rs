@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vipward_core::{
-    AssociationId, CallId, CallOutcome, CallReply, ClaimMode, CloudCall, Holder, Operation, OwnershipName,
+    CallId, CallOutcome, CallReply, ClaimMode, CloudCall, Holder, Operation, OwnershipName,
 };
 
 use crate::clock::{Moment, Nanos, SEC};
@@ -27,8 +27,6 @@ pub(crate) struct Account {
     moved: Option<Nanos>,
     /// An outcome of this term is unknown, and nothing has shown since that it succeeded.
     unknown: bool,
-    /// Associations with this node that were known before that.
-    own: Vec<AssociationId>,
     repairs: VecDeque<Nanos>,
     orders: VecDeque<Nanos>,
     /// As journaled.
@@ -43,7 +41,6 @@ impl Default for Account {
             finished: None,
             moved: None,
             unknown: false,
-            own: Vec::new(),
             repairs: VecDeque::new(),
             orders: VecDeque::new(),
             ownership: OwnershipName::Unknown,
@@ -209,17 +206,10 @@ impl Observer {
                 if account.in_flight.is_some() {
                     continue;
                 }
-                match &seen.association {
-                    Some(held) if own => {
-                        // An old association of ours may be a stale read.
-                        if !account.own.contains(&held.id) {
-                            account.own.push(held.id.clone());
-                            account.unknown = false;
-                        }
-                    }
-                    Some(_) | None => {
-                        account.moved.get_or_insert(at.local);
-                    }
+                if own {
+                    account.unknown = false;
+                } else {
+                    account.moved.get_or_insert(at.local);
                 }
             }
             return;
@@ -232,9 +222,6 @@ impl Observer {
             return;
         }
         let owned = matches!(outcome, CallOutcome::Ok(CallReply::Associated(_)));
-        if let CallOutcome::Ok(CallReply::Associated(id)) = outcome {
-            account.own.push(id.clone());
-        }
         account.unknown |= outcome.is_unknown();
         account.unknown &= !owned;
         account.finished = Some((at.local, owned));

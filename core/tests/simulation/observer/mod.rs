@@ -168,7 +168,13 @@ impl Observer {
             Input::CallFinished { call, outcome, request_id, .. } => {
                 self.call_finished(node, at, *call, outcome, request_id.as_ref());
             }
-            Input::Request { request, .. } => self.hear_lease(node, at, request),
+            Input::Request { from, boot, request, .. } => {
+                // What a dead life still says promises nothing.
+                let speaker = &self.lives[from.index()];
+                if speaker.alive && speaker.boot == *boot {
+                    self.hear_lease(node, at, request);
+                }
+            }
             Input::Reload(config) => self.lives[node].config = Arc::clone(config),
             _ => {}
         }
