@@ -14,7 +14,7 @@ use crate::message::{
     PeerCommand, Refusal, Request, Switchover, TakeBack, TakeBacks,
 };
 use crate::output::Output;
-use crate::peer::Copy;
+use crate::peer::{Copy, Heard};
 use crate::shared::{Cx, Shared};
 use crate::types::{
     BootId, CheckId, LinkId, NodeId, RequestId, SendNumber, Standing, Term, Timestamp,
@@ -88,12 +88,21 @@ impl Node {
             Input::Answer { from, boot, to_boot, link, answer } => {
                 let ours = to_boot == self.s.boot
                     || crate::mutation::active(crate::mutation::Mutation::AnyAnswerCounts);
-                if self.hear(now, from, boot, link, true, out) && ours {
+                let asked_at = self.s.sent(answer.send()).map(|sent| sent.at);
+                let how = Heard::Answered { asked_at };
+                // One meant for an earlier life of this node tells nothing of now.
+                if ours && self.hear(now, from, boot, link, how, out) {
                     self.on_answer(now, from, boot, answer, out);
                 }
             }
             Input::BootAnswered { peer, boot, link } => {
-                self.hear(now, peer, boot, link, true, out);
+                let how = Heard::Answered { asked_at: None };
+                if self.hear(now, peer, boot, link, how, out)
+                    && self.s.peer(peer).is_some_and(|peer| peer.boot != Some(boot))
+                {
+                    // Perhaps a new life: one is new when it answers a numbered send.
+                    self.s.beat_now = true;
+                }
             }
             Input::ConnectRefused { peer, link } => {
                 if let Some(peer) = self.s.peers.get_mut(peer.index()) {
@@ -148,7 +157,7 @@ impl Node {
         from: NodeId,
         boot: BootId,
         link: LinkId,
-        answered: bool,
+        how: Heard,
         out: &mut Vec<Output>,
     ) -> bool {
         if from == self.s.config.me {
@@ -156,7 +165,7 @@ impl Node {
         }
         let Some(peer) = self.s.peers.get_mut(from.index()) else { return false };
         let before = peer.boot;
-        if !peer.heard(now, boot, link, answered) {
+        if !peer.heard(now, boot, link, how) {
             if peer.strays >= STRAYS {
                 Cx { now, s: &mut self.s, out }.raise(AlarmName::DuplicateNode(from), || {
                     "two processes speak under this name: stop one of them".into()
@@ -165,9 +174,9 @@ impl Node {
             return false;
         }
         let unknown = before.is_some_and(|known| known != boot);
-        if unknown && !answered && peer.boot == before {
+        if unknown && how == Heard::Spoke && peer.boot == before {
             // Perhaps a new life: it counts as one when it answers.
-            out.push(Output::Probe { peer: from });
+            self.s.beat_now = true;
         }
         let mut cx = Cx { now, s: &mut self.s, out };
         if cx.s.alarms.contains_key(&AlarmName::DuplicateNode(from)) {
@@ -207,7 +216,7 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let (node, boot, link) = from;
-        if !self.hear(now, node, boot, link, false, out) {
+        if !self.hear(now, node, boot, link, Heard::Spoke, out) {
             return; // The transport ends the exchange by itself.
         }
         match request {
