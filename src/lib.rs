@@ -1,1 +1,2 @@
 //! vipward
+pub mod names;
