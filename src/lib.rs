@@ -1,2 +1,3 @@
 //! vipward
+pub mod journal;
 pub mod names;
