@@ -1,3 +1,4 @@
 //! vipward
 pub mod journal;
 pub mod names;
+pub mod state;
