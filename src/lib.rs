@@ -1,4 +1,5 @@
 //! vipward
+pub mod checks;
 pub mod journal;
 pub mod names;
 pub mod state;
