@@ -1,4 +1,5 @@
 //! vipward
+pub mod admin;
 pub mod checks;
 pub mod journal;
 pub mod names;
