@@ -4,3 +4,4 @@ pub mod checks;
 pub mod journal;
 pub mod names;
 pub mod state;
+pub mod telemetry;
