@@ -368,8 +368,8 @@ impl Group {
                     && evidence.node != s.config.me
                     && s.config.timing.crash_detection
             });
-            if evident {
-                // Answers when it knows: the probe is out.
+            // Answers when it knows: the probe is out, or the resignation is on its way.
+            if evident || (elected && request.cause.is_given_up()) {
                 return Decision::Wait(reason, promise.until.min(waiting.until));
             }
             return wait(reason, promise.until);

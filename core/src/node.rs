@@ -133,9 +133,11 @@ impl Node {
             Input::Preflight { problems } => self.on_preflight(now, problems, out),
             Input::Persisted(durable) => {
                 self.s.disk = durable;
+                self.s.write_ended = true;
                 Cx { now, s: &mut self.s, out }.clear(AlarmName::StateNotWritable);
             }
             Input::PersistFailed => {
+                self.s.write_ended = true;
                 Cx { now, s: &mut self.s, out }.raise(AlarmName::StateNotWritable, || {
                     "the state directory cannot be written: terms go on within the ceiling \
                      reserved; free space or make it writable"
@@ -246,7 +248,7 @@ impl Node {
         let (node, boot) = from;
         let Some(peer) = self.s.peers.get_mut(node.index()) else { return };
         let copy = peer.receive(now, boot, beat);
-        self.learn_ceiling(beat.ceiling);
+        self.learn_ceiling(node, beat.ceiling);
         // A resignation counts before the heartbeat that it may share a message with.
         self.on_take_backs(now, from, &beat.take_backs, out);
         if copy == Copy::First {
@@ -309,12 +311,18 @@ impl Node {
 
     /// Terms reserved elsewhere: reserved here too, in the background; and after a lost disk,
     /// what terms are learnt from.
-    fn learn_ceiling(&mut self, ceiling: Term) {
+    fn learn_ceiling(&mut self, from: NodeId, ceiling: Term) {
         self.s.peer_ceiling = self.s.peer_ceiling.max(ceiling);
-        if self.s.terms_lost {
-            for group in &mut self.groups {
-                group.voter.seen = group.voter.seen.max(ceiling);
-            }
+        let Some(taken_in) = &mut self.s.terms_lost else { return };
+        if let Some(taken_in) = taken_in.get_mut(from.index()) {
+            *taken_in = true;
+        }
+        let learnt = taken_in.iter().filter(|taken| **taken).count() >= self.s.config.quorum();
+        for group in &mut self.groups {
+            group.voter.seen = group.voter.seen.max(ceiling);
+        }
+        if learnt {
+            self.s.terms_lost = None;
         }
     }
 
@@ -334,7 +342,7 @@ impl Node {
                 else {
                     return;
                 };
-                self.learn_ceiling(answer.ceiling);
+                self.learn_ceiling(from, answer.ceiling);
                 let mut cx = Cx { now, s: &mut self.s, out };
                 for group in &mut self.groups {
                     group.acknowledge_take_backs(from, answer.send);
@@ -573,8 +581,10 @@ impl Node {
 
     /// Joining until compared with the cluster. The full gate (design section 6) belongs here.
     fn update_standing(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        if self.s.standing == Standing::Joining && self.s.hears_majority(now) {
-            self.s.terms_lost = false;
+        if self.s.standing == Standing::Joining
+            && self.s.hears_majority(now)
+            && self.s.terms_lost.is_none()
+        {
             let from = std::mem::replace(&mut self.s.standing, Standing::Ready);
             self.s.standing_reason = None;
             self.s.beat_now = true;
@@ -707,6 +717,7 @@ impl Node {
         // `Cx` wants what it may change; nothing is changed here.
         let now = self.s.now;
         let mut next = self.heartbeat_due().min(self.s.stopping.unwrap_or(Timestamp::NEVER));
+        next = next.min(self.s.first_write_deadline());
         if self.s.beat_now {
             next = now;
         }
