@@ -1,1 +1,3 @@
 //! vipward
+
+pub mod simulated_cloud;
