@@ -13,7 +13,7 @@ use crate::shared::{Cx, Shared};
 use crate::status::Failover;
 use crate::timing::own_lease;
 use crate::types::{BootId, Cause, Elected, NodeId, RequestId, Term, Timestamp};
-use crate::voter::{Reservation, Waiting};
+use crate::voter::{Denied, Reservation, Waiting};
 
 /// So many copies of one waiting request are answered.
 const COPIES: usize = 8;
@@ -268,6 +268,27 @@ impl Group {
             }
             return;
         }
+        let repeated = self
+            .voter
+            .denied
+            .iter()
+            .find(|it| (it.node, it.boot, it.send) == (node, boot, request.send));
+        if let Some(Denied { reason, until, .. }) = repeated {
+            // Another copy: the same answer, or the candidate would take it for another reason.
+            let left = until.left(cx.now);
+            let denial = Denial { reason: *reason, seen: self.voter.seen, left };
+            answer(cx, id, &request, Vote::Denied(denial));
+            return;
+        }
+        let overtaken = self.voter.waiting.iter().any(|waiting| {
+            (waiting.from, waiting.boot) == (node, boot) && waiting.request.send > request.send
+        });
+        if overtaken {
+            let (reason, left) = (DenialReason::Withdrawn, Duration::ZERO);
+            let denial = Denial { reason, seen: self.voter.seen, left };
+            answer(cx, id, &request, Vote::Denied(denial));
+            return;
+        }
         if self.candidacy.as_ref().is_some_and(|own| request.rank > own.rank) {
             self.give_up(cx, "a better candidate stands");
             self.retry_at = cx.now + cx.s.interval() * 2; // Time for the better one.
@@ -347,8 +368,8 @@ impl Group {
                     && evidence.node != s.config.me
                     && s.config.timing.crash_detection
             });
-            if evident {
-                // Answers when it knows: the probe is out.
+            // Answers when it knows: the probe is out, or the resignation is on its way.
+            if evident || (elected && request.cause.is_given_up()) {
                 return Decision::Wait(reason, promise.until.min(waiting.until));
             }
             return wait(reason, promise.until);
@@ -402,11 +423,14 @@ impl Group {
     }
 
     fn deny(&mut self, cx: &mut Cx<'_>, waiting: &Waiting, reason: DenialReason, left: Duration) {
-        let Waiting { from, request, ids, .. } = waiting;
+        let Waiting { from, boot, request, ids, .. } = waiting;
         if reason == DenialReason::BetterCandidate {
             self.denied_for_self = true;
         }
         self.voter.seen = self.voter.seen.max(request.term);
+        self.voter.denied.retain(|denied| denied.node != *from);
+        let (node, boot, send) = (*from, *boot, request.send);
+        self.voter.denied.push(Denied { node, boot, send, reason, until: cx.now + left });
         let kind = EventKind::VoteDenied { candidate: *from, reason };
         let mut event = Event::group(self.id, request.term, kind);
         event.cause = Some(request.cause);
@@ -462,6 +486,7 @@ impl Group {
         let lease = cx.s.lease();
         self.denied_for_self = false;
         self.retry_at = cx.now;
+        self.voter.reserved = None;
         let (interval, order) = match successor {
             Some(successor) if successor == me => (Duration::ZERO, Order::First),
             Some(successor) => {
