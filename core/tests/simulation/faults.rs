@@ -282,8 +282,9 @@ impl World {
         let misses = self.dice.pick(&[2, 3, 4, 5]);
         let factor = self.dice.pick(&[5, 10, 10, 20]);
         let heartbeat = (self.plan.heartbeat * factor / 10).max(10_000_000);
-        self.plan.longest_lease =
-            self.plan.longest_lease.max(heartbeat * Nanos::from(misses));
+        let lease = heartbeat * Nanos::from(misses);
+        self.plan.longest_lease = self.plan.longest_lease.max(lease);
+        self.plan.shortest_lease = self.plan.shortest_lease.min(lease);
         for node in 0..self.plan.voters() {
             let at = self.now + self.dice.between(0, 3 * self.plan.lease);
             self.queue.push(at, Event::Fault(Fault::Reloads { node, heartbeat, misses }));
@@ -313,6 +314,9 @@ impl World {
     pub(crate) fn calm_down(&mut self) {
         self.faults = false;
         self.network = Default::default();
+        // A round trip fits into the shortest lease that was configured.
+        let (low, high) = self.plan.mix.delay;
+        self.plan.mix.delay = (low, high.min(self.plan.shortest_lease / 6).max(low));
         self.cloud.down_until = 0;
         for node in 0..self.plan.voters() {
             self.hosts[node].disk_fails = false;

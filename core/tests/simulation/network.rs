@@ -86,12 +86,16 @@ impl World {
             return;
         }
         let life = host.life;
-        let Some(request) = request.filter(|_| to_life == Some(life)) else {
+        let request = match request {
+            Some(request) if to_life == Some(life) => request,
             // A probe, or a 409: this boot answers, and applies nothing.
-            for at in self.fate(to, from, link) {
-                self.queue.push(at, Event::BootAnswered { route, life });
+            refused => {
+                for at in self.fate(to, from, link) {
+                    let refused = refused.clone();
+                    self.queue.push(at, Event::BootAnswered { route, life, refused });
+                }
+                return;
             }
-            return;
         };
         if self.hosts[from].runs(from_life) {
             self.connected(to, from, from_life, link);
@@ -161,7 +165,7 @@ impl World {
     /// A connection attempt was refused: nothing listened there.
     pub(crate) fn refused_arrives(&mut self, route: Route) {
         let Route { from, to, link, from_life, .. } = route;
-        if !self.reaches(from, from_life, Event::Refused { route }) {
+        if !self.reaches(from, from_life, || Event::Refused { route }) {
             return;
         }
         let alive = self.hosts[to].process.as_ref().map(|_| self.hosts[to].life);
@@ -170,10 +174,11 @@ impl World {
         self.step(from, Input::ConnectRefused { peer: NodeId(to as u8), link: LinkId(link) });
     }
 
-    /// A peer answered in a boot, and applied nothing.
-    pub(crate) fn boot_answered(&mut self, route: Route, life: u32) {
+    /// A peer answered in a boot, and applied nothing; some transports then ask it again.
+    pub(crate) fn boot_answered(&mut self, route: Route, life: u32, refused: Option<Request>) {
         let Route { from, to, link, from_life, .. } = route;
-        if !self.reaches(from, from_life, Event::BootAnswered { route, life }) {
+        let event = || Event::BootAnswered { route, life, refused: refused.clone() };
+        if !self.reaches(from, from_life, event) {
             return;
         }
         self.disconnected(from, to, Some(life), link);
@@ -183,12 +188,22 @@ impl World {
         self.hosts[from].known[to][link as usize] = Some(life);
         let boot = self.boots[to][life as usize];
         self.step(from, Input::BootAnswered { peer: NodeId(to as u8), boot, link: LinkId(link) });
+        if let Some(request) = refused
+            && self.plan.mix.resend
+            && self.hosts[from].runs(from_life)
+        {
+            let route = Route { to_life: Some(life), ..route };
+            for at in self.fate(from, to, link) {
+                let request = Some(request.clone());
+                self.queue.push(at, Event::Request { route, request });
+            }
+        }
     }
 
     /// A connection with that life of a peer is closed.
     pub(crate) fn connection_closed(&mut self, route: Route) {
         let Route { from, to, link, from_life, to_life } = route;
-        if !self.reaches(from, from_life, Event::ConnectionClosed { route }) {
+        if !self.reaches(from, from_life, || Event::ConnectionClosed { route }) {
             return;
         }
         if to_life == Some(self.hosts[from].connections[to].life) {
@@ -197,13 +212,13 @@ impl World {
     }
 
     /// Whether `life` runs on `node` and is not frozen; if frozen, `event` waits for it.
-    fn reaches(&mut self, node: usize, life: u32, event: Event) -> bool {
+    fn reaches(&mut self, node: usize, life: u32, event: impl FnOnce() -> Event) -> bool {
         let host = &mut self.hosts[node];
         if !host.runs(life) {
             return false;
         }
         if host.frozen.is_some() {
-            host.backlog.push(event);
+            host.backlog.push(event());
             return false;
         }
         true

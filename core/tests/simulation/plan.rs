@@ -169,8 +169,9 @@ pub(crate) struct Plan {
     links: Vec<u8>,
     pub(crate) heartbeat: Nanos,
     pub(crate) lease: Nanos,
-    /// The longest lease that a reload brings.
+    /// The longest and the shortest lease that a reload brings.
     pub(crate) longest_lease: Nanos,
+    pub(crate) shortest_lease: Nanos,
     /// How long faults last.
     pub(crate) length: Nanos,
 }
@@ -222,10 +223,19 @@ impl Plan {
         let voters = voters as u64;
         let copies: u64 = u64::from(links.iter().copied().max().unwrap_or(1));
         let steps = voters * (voters - 1) * copies * 2 + voters * 2;
-        let intervals = (1_500 / steps).clamp(25, 110) * if dice.percent(4) { 3 } else { 1 };
+        let intervals = (5_000 / steps).clamp(30, 250) * if dice.percent(4) { 3 } else { 1 };
         let length = heartbeat * intervals;
-        let longest_lease = lease;
-        Self { scenario, mix, configs, links, heartbeat, lease, longest_lease, length }
+        Self {
+            scenario,
+            mix,
+            configs,
+            links,
+            heartbeat,
+            lease,
+            longest_lease: lease,
+            shortest_lease: lease,
+            length,
+        }
     }
 
     /// The same node's configuration with another heartbeat interval.

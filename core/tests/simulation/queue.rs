@@ -29,6 +29,11 @@ impl<T> Queue<T> {
         self.heap.push(Reverse((at, self.count, slot)));
     }
 
+    /// How many events are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// Takes the next event out.
     pub(crate) fn pop(&mut self) -> Option<(Nanos, T)> {
         let Reverse((at, _, slot)) = self.heap.pop()?;

@@ -234,8 +234,9 @@ impl World {
             };
             return self.observer.violate("liveness", what);
         }
-        if first.node == watch.node {
-            return; // The addresses never left it.
+        let next = elections.get(1).map_or(Nanos::MAX, |next| next.at);
+        if first.node == watch.node || next < first.at + self.plan.heartbeat {
+            return; // The addresses never left it, or were preempted at once.
         }
         let calls = &self.observer.takeovers[watch.calls..];
         for address in 0..self.plan.addresses(group) {

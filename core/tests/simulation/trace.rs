@@ -14,6 +14,7 @@ pub(crate) struct Trace {
     names: Vec<String>,
     /// Whether heartbeats are shown too.
     full: bool,
+    live: bool,
     /// Of every event: a replay has the same.
     pub(crate) fingerprint: u64,
 }
@@ -21,8 +22,9 @@ pub(crate) struct Trace {
 impl Trace {
     pub(crate) fn new(on: bool, plan: &Plan) -> Self {
         let names = (0..plan.voters()).map(|node| plan.name(node).to_owned()).collect();
-        let full = std::env::var("VIPWARD_TRACE").is_ok_and(|trace| trace == "full");
-        Self { lines: on.then(Vec::new), names, full, fingerprint: 0 }
+        let asked = std::env::var("VIPWARD_TRACE").unwrap_or_default();
+        let (full, live) = (asked == "full" || asked == "live", asked == "live");
+        Self { lines: on.then(Vec::new), names, full, live, fingerprint: 0 }
     }
 
     pub(crate) fn lines(self) -> Vec<String> {
@@ -43,6 +45,9 @@ impl Trace {
             let (secs, millis) = (millis / 1_000, millis % 1_000);
             let _ = write!(line, "{secs:5}.{millis:03}_{rest:03} {name:10} ");
             line.push_str(&what());
+            if self.live {
+                eprintln!("{line}"); // For a step that never ends.
+            }
             lines.push(line);
         }
     }

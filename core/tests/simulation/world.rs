@@ -21,6 +21,10 @@ use crate::scenario::Stage;
 use crate::show;
 use crate::trace::Trace;
 
+/// More steps, or more events under way, than any seed needs.
+const ENDLESS: u64 = 2_000_000;
+const MANY: usize = 100_000;
+
 /// What is going to happen.
 pub(crate) enum Event {
     Tick,
@@ -31,7 +35,7 @@ pub(crate) enum Event {
     Request { route: Route, request: Option<vipward_core::Request> },
     Answer { route: Route, answer: vipward_core::Answer },
     Refused { route: Route },
-    BootAnswered { route: Route, life: u32 },
+    BootAnswered { route: Route, life: u32, refused: Option<vipward_core::Request> },
     ConnectionClosed { route: Route },
     Written { node: usize, life: u32 },
     CallStarts { node: usize, life: u32, call: Box<CloudCall> },
@@ -140,6 +144,9 @@ impl World {
             }
             self.now = at;
             self.handle(event);
+            if self.steps > ENDLESS || self.queue.len() > MANY {
+                self.observer.violate("liveness", || "no end: too many steps or messages".into());
+            }
         }
         self.observer.violation.clone()
     }
@@ -160,7 +167,9 @@ impl World {
             Event::Request { route, request } => self.request_arrives(route, request),
             Event::Answer { route, answer } => self.answer_arrives(route, answer),
             Event::Refused { route } => self.refused_arrives(route),
-            Event::BootAnswered { route, life } => self.boot_answered(route, life),
+            Event::BootAnswered { route, life, refused } => {
+                self.boot_answered(route, life, refused);
+            }
             Event::ConnectionClosed { route } => self.connection_closed(route),
             Event::Written { node, life } => self.written(node, life),
             Event::CallStarts { node, life, call } => self.call_starts(node, life, call),
