@@ -120,7 +120,8 @@ impl World {
             self.observer.violate("interface", || format!("{id:?} was answered twice"));
             return;
         };
-        self.observer.answered(node, &asked, answer);
+        let at = self.hosts[node].clock.at(self.now);
+        self.observer.answered(node, at, &asked, answer);
         let route = Route {
             from: node,
             to: asked.asker,

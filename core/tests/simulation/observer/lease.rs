@@ -19,6 +19,9 @@ pub(crate) struct Promise {
     term: u64,
     /// On the shadow of that one's clock.
     until: Nanos,
+    /// On the voter's own clock: for the whole lease, from when it answered; by which life.
+    kept: Nanos,
+    by: u32,
 }
 
 /// A promise that a candidate or master has received.
@@ -122,8 +125,9 @@ impl Observer {
         self.lives[node].remember(record);
         for (group, mastered) in record.mastered.iter().enumerate() {
             let Some((term, lease)) = *mastered else { continue };
+            let own_vote = at.local >= self.lives[node].mute_until
+                && !self.owes_another(node, group, at, hosts);
             let life = &mut self.lives[node];
-            let own_vote = at.local >= life.mute_until;
             let valid = life.masteries[group]
                 .as_mut()
                 .filter(|m| m.term == term && m.ends(quorum) > at.local)
@@ -137,7 +141,7 @@ impl Observer {
             if fresh && own_vote {
                 let stamp = Stamp::new(beat.send.0, at, lease);
                 mastery.stamps[node] = Stamp::later(mastery.stamps[node], stamp);
-                self.promised(node, group, node, term, stamp.shadow);
+                self.promised(node, group, node, term, stamp.shadow, at.local + lease);
                 self.alone(node, group, at, hosts);
             }
         }
@@ -162,7 +166,7 @@ impl Observer {
         if own_vote {
             let stamp = Stamp::new(request.send.0, at, lease);
             candidacy.stamps[node] = Some(stamp);
-            self.promised(node, group, node, term, stamp.shadow);
+            self.promised(node, group, node, term, stamp.shadow, at.local + lease);
         }
         self.lives[node].candidacies[group] = Some(candidacy);
         let stood = self.stood[node][group];
@@ -257,7 +261,7 @@ impl Observer {
     }
 
     /// A voter's answer leaves it.
-    pub(crate) fn answered(&mut self, voter: usize, asked: &Asked, answer: &Answer) {
+    pub(crate) fn answered(&mut self, voter: usize, at: Moment, asked: &Asked, answer: &Answer) {
         let life = &self.lives[asked.asker];
         if life.number != asked.asker_life {
             return;
@@ -272,7 +276,7 @@ impl Observer {
                         && let Some((term, lease)) = sent.mastered[index]
                     {
                         let stamp = Stamp::new(sent.number, sent.at, lease);
-                        self.promised(voter, index, to, term, stamp.shadow);
+                        self.promised(voter, index, to, term, stamp.shadow, at.local + lease);
                     }
                 }
             }
@@ -281,7 +285,7 @@ impl Observer {
                     && let Some((group, term, lease)) = sent.vote
                 {
                     let stamp = Stamp::new(sent.number, sent.at, lease);
-                    self.promised(voter, group, to, term, stamp.shadow);
+                    self.promised(voter, group, to, term, stamp.shadow, at.local + lease);
                     self.used[voter] = self.used[voter].max(term);
                 }
             }
@@ -289,8 +293,16 @@ impl Observer {
         }
     }
 
-    fn promised(&mut self, voter: usize, group: usize, to: usize, term: u64, until: Nanos) {
-        let promise = Promise { life: self.lives[to].number, term, until };
+    fn promised(
+        &mut self,
+        voter: usize,
+        group: usize,
+        to: usize,
+        term: u64,
+        until: Nanos,
+        kept: Nanos,
+    ) {
+        let promise = Promise { life: self.lives[to].number, term, until, kept, by: self.lives[voter].number };
         self.made.push(Made { voter, group, to, promise });
     }
 
@@ -319,6 +331,17 @@ impl Observer {
                 *known = Some(promise);
             }
         }
+    }
+
+    /// Whether this voter's promise to another stands, so that its own vote is not its own.
+    fn owes_another(&self, voter: usize, group: usize, at: Moment, hosts: &[Host]) -> bool {
+        let others = (0..self.voters).filter(|other| *other != voter);
+        let mut owed = others.filter_map(|other| Some((other, self.promises[voter][group][other]?)));
+        owed.any(|(other, promise)| {
+            promise.by == self.lives[voter].number
+                && promise.kept > at.local
+                && self.pursues(other, group, promise, hosts, at.real)
+        })
     }
 
     /// Whether the one that was promised something has not let go of it.
