@@ -1,1 +1,3 @@
 //! vipward
+
+pub mod transport;
