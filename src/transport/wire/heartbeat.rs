@@ -33,6 +33,9 @@ struct Group {
     healthy: bool,
     holds: bool,
     mastered: Option<Lease>,
+    /// The highest term seen.
+    #[serde(default)]
+    seen: u64,
     elected: Option<Winner>,
 }
 
@@ -112,6 +115,7 @@ impl Group {
             mastered: beat
                 .mastered
                 .map(|held| Lease { term: held.term.0, lease_us: micros(held.lease) }),
+            seen: beat.seen.0,
             elected: beat.elected.map(|elected| Winner::encode(elected, names)).transpose()?,
         })
     }
@@ -126,6 +130,7 @@ impl Group {
                 term: Term(held.term),
                 lease: Duration::from_micros(held.lease_us),
             }),
+            seen: Term(self.seen),
             elected: self.elected.map(|winner| winner.decode(names)).transpose()?,
         })
     }

@@ -90,14 +90,16 @@ fn group_beat() -> impl Strategy<Value = GroupBeat> {
         option::of(rank()),
         any::<bool>(),
         any::<bool>(),
+        term(),
         option::of(mastered),
         option::of(elected()),
     )
-        .prop_map(|(group, rank, healthy, holds, mastered, elected)| GroupBeat {
+        .prop_map(|(group, rank, healthy, holds, seen, mastered, elected)| GroupBeat {
             group,
             priority: rank.map(|rank| Priority::try_from(rank).unwrap()),
             healthy,
             holds,
+            seen,
             mastered,
             elected,
         })
