@@ -17,6 +17,8 @@ use crate::plan::VOTERS;
 pub(crate) struct Promise {
     life: u32,
     term: u64,
+    /// The send that it answers.
+    send: u64,
     /// On the shadow of that one's clock.
     until: Nanos,
     /// On the voter's own clock: for the whole lease, from when it answered; by which life.
@@ -133,15 +135,17 @@ impl Observer {
                 .filter(|m| m.term == term && m.ends(quorum) > at.local)
                 .filter(|_| life.roles[group] == RoleName::Master);
             let Some(mastery) = valid else {
+                let known = format!("{:?}", self.lives[node].masteries[group]);
                 self.violate("I1", || {
-                    format!("{} claims the lease of term {term}, which it has not", letter(node))
+                    let who = letter(node);
+                    format!("{who} claims the lease of term {term}, which it has not: {known}")
                 });
                 return;
             };
             if fresh && own_vote {
                 let stamp = Stamp::new(beat.send.0, at, lease);
                 mastery.stamps[node] = Stamp::later(mastery.stamps[node], stamp);
-                self.promised(node, group, node, term, stamp.shadow, at.local + lease);
+                self.promised(node, group, node, term, stamp, at.local + lease);
                 self.alone(node, group, at, hosts);
             }
         }
@@ -166,7 +170,7 @@ impl Observer {
         if own_vote {
             let stamp = Stamp::new(request.send.0, at, lease);
             candidacy.stamps[node] = Some(stamp);
-            self.promised(node, group, node, term, stamp.shadow, at.local + lease);
+            self.promised(node, group, node, term, stamp, at.local + lease);
         }
         self.lives[node].candidacies[group] = Some(candidacy);
         let stood = self.stood[node][group];
@@ -276,7 +280,7 @@ impl Observer {
                         && let Some((term, lease)) = sent.mastered[index]
                     {
                         let stamp = Stamp::new(sent.number, sent.at, lease);
-                        self.promised(voter, index, to, term, stamp.shadow, at.local + lease);
+                        self.promised(voter, index, to, term, stamp, at.local + lease);
                     }
                 }
             }
@@ -285,7 +289,7 @@ impl Observer {
                     && let Some((group, term, lease)) = sent.vote
                 {
                     let stamp = Stamp::new(sent.number, sent.at, lease);
-                    self.promised(voter, group, to, term, stamp.shadow, at.local + lease);
+                    self.promised(voter, group, to, term, stamp, at.local + lease);
                     self.used[voter] = self.used[voter].max(term);
                 }
             }
@@ -299,10 +303,12 @@ impl Observer {
         group: usize,
         to: usize,
         term: u64,
-        until: Nanos,
+        stamp: Stamp,
         kept: Nanos,
     ) {
-        let promise = Promise { life: self.lives[to].number, term, until, kept, by: self.lives[voter].number };
+        let (life, by) = (self.lives[to].number, self.lives[voter].number);
+        let (send, until) = (stamp.send, stamp.shadow);
+        let promise = Promise { life, term, send, until, kept, by };
         self.made.push(Made { voter, group, to, promise });
     }
 
@@ -324,10 +330,11 @@ impl Observer {
                 }
             }
             let known = &mut self.promises[voter][group][to];
-            let longer = known
-                .filter(|old| (old.life, old.term) == (promise.life, promise.term))
-                .is_some_and(|old| old.until > promise.until);
-            if !longer {
+            // A further copy of the same send promises nothing more.
+            let older = known.is_some_and(|old| {
+                (old.life, old.by) == (promise.life, promise.by) && old.send >= promise.send
+            });
+            if !older {
                 *known = Some(promise);
             }
         }
