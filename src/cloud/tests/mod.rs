@@ -1,5 +1,6 @@
 //! The edge against a stub: every kind of answer, and what the edge sends.
 
+mod metadata;
 mod preflight;
 mod stub;
 mod warm;
@@ -97,10 +98,8 @@ async fn associate_against(reply: Reply) -> (Finished, Stub) {
 }
 
 fn what(outcome: &CallOutcome) -> &str {
-    match outcome {
-        CallOutcome::Error { what } => what,
-        other => panic!("not an error: {other:?}"),
-    }
+    let CallOutcome::Error { what } = outcome else { panic!("not an error: {outcome:?}") };
+    what
 }
 
 #[tokio::test]
@@ -310,11 +309,8 @@ async fn calls_run_at_once_and_each_end_is_told() {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
-    let stub = Stub::new(|form| match healthy(form, "eni-b") {
-        Reply::Answer(status, text) => Reply::Later(Duration::from_millis(200), status, text),
-        other => other,
-    });
-    let stub = stub.await;
+    let delay = Duration::from_millis(200);
+    let stub = Stub::new(move |form| healthy(form, "eni-b").later(delay)).await;
     let count = Arc::new(Count(AtomicUsize::new(0)));
     let cloud = Cloud::connect(settings(&stub.url), Arc::clone(&count) as _).await.unwrap();
     assert!(cloud.settled(10 * SECOND).await);
@@ -351,4 +347,27 @@ async fn settings_that_cannot_work_are_named() {
         let error = Cloud::connect(settings, Arc::new(())).await.err().unwrap();
         assert!(error.to_string().contains(word), "{error}");
     }
+}
+
+/// The SDK's own chain against a real server, set up by the environment:
+/// `AWS_EC2_METADATA_SERVICE_ENDPOINT`, `VIPWARD_TEST_ENDPOINT`, `VIPWARD_TEST_ALLOCATION`.
+#[tokio::test]
+#[ignore = "needs a server"]
+async fn region_ids_and_credentials_come_from_metadata() {
+    let mut settings = settings(&std::env::var("VIPWARD_TEST_ENDPOINT").unwrap());
+    settings.provider = Provider::Aws;
+    settings.cluster.nodes[0] = NodeIds { may_hold: true, ..NodeIds::default() };
+    let allocation_id = std::env::var("VIPWARD_TEST_ALLOCATION").unwrap();
+    settings.cluster.groups[0].addresses = vec![AddressIds { allocation_id }];
+    let started = tokio::time::Instant::now();
+    let cloud = Cloud::connect(settings, Arc::new(())).await.unwrap();
+    println!("connected after {:?}", started.elapsed());
+    assert!(cloud.settled(10 * SECOND).await);
+    println!("settled after {:?}, expiry {:?}", started.elapsed(), cloud.credentials_expiry());
+    println!("preflight: {:?}", cloud.preflight().await);
+    println!("{:?}", cloud.execute(associate(true), &clock()).await);
+    println!("{:?}", cloud.execute(associate(false), &clock()).await);
+    let one = call(Operation::Describe { addresses: vec![AddressId(0)] });
+    println!("{:?}", cloud.execute(one, &clock()).await);
+    println!("preflight: {:?}", cloud.preflight().await);
 }

@@ -24,6 +24,14 @@ pub(super) enum Reply {
     Close,
 }
 
+impl Reply {
+    /// The same answer, but later.
+    pub(super) fn later(self, delay: Duration) -> Self {
+        let Self::Answer(status, text) = self else { panic!("not an answer: {self:?}") };
+        Self::Later(delay, status, text)
+    }
+}
+
 pub(super) type Form = HashMap<String, String>;
 type Script = Box<dyn Fn(&Form) -> Reply + Send + Sync>;
 
@@ -72,8 +80,10 @@ impl Stub {
 
 async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
     let mut buffer = Vec::new();
-    while let Some(body) = read_request(&mut stream, &mut buffer).await {
-        let form: Form = form_urlencoded::parse(&body).into_owned().collect();
+    while let Some((path, body)) = read_request(&mut stream, &mut buffer).await {
+        let mut form: Form = form_urlencoded::parse(&body).into_owned().collect();
+        // Instance metadata: no body, but a path.
+        form.entry("Action".to_owned()).or_insert(path);
         let reply = (seen.script)(&form);
         seen.requests.lock().unwrap().push(form);
         let (status, text, promised) = match reply {
@@ -89,7 +99,8 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
         let length = text.len() + promised;
         let head = format!(
             "HTTP/1.1 {status} Status\r\ncontent-type: text/xml\r\n\
-             x-amzn-requestid: req-1\r\ncontent-length: {length}\r\n\r\n{text}"
+             x-amzn-requestid: req-1\r\nx-aws-ec2-metadata-token-ttl-seconds: 600\r\n\
+             content-length: {length}\r\n\r\n{text}"
         );
         if stream.write_all(head.as_bytes()).await.is_err() || promised > 0 {
             return;
@@ -97,8 +108,8 @@ async fn serve(mut stream: TcpStream, seen: Arc<Seen>) {
     }
 }
 
-/// The body of the next request; `None` at the end of the connection, also within a request.
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+/// Path and body of the next request; `None` at the end of the connection, also within a request.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     loop {
         if let Some(head) = buffer.windows(4).position(|end| end == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&buffer[..head]).to_lowercase();
@@ -106,7 +117,8 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Ve
             let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
             if buffer.len() >= head + 4 + length {
                 let mut request: Vec<u8> = buffer.drain(..head + 4 + length).collect();
-                return Some(request.split_off(head + 4));
+                let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                return Some((path, request.split_off(head + 4)));
             }
         }
         if stream.read_buf(buffer).await.ok()? == 0 {

@@ -4,12 +4,7 @@ use super::*;
 
 /// A stub that takes 50 ms, so that reads sent at once need a connection each.
 async fn slow() -> Stub {
-    let delay = Duration::from_millis(50);
-    Stub::new(move |form| match healthy(form, "eni-b") {
-        Reply::Answer(status, text) => Reply::Later(delay, status, text),
-        other => other,
-    })
-    .await
+    Stub::new(|form| healthy(form, "eni-b").later(Duration::from_millis(50))).await
 }
 
 async fn until(mut condition: impl FnMut() -> bool) {
