@@ -148,7 +148,7 @@ fn build(config: &Config, tls: bool) -> Client {
 /// Keeps as many connections open as claims may need at once, for ever.
 pub(super) async fn keep_warm(shared: &Arc<Shared>) {
     let mut random = Random::new(getrandom::u64().unwrap_or(0));
-    let usual = shared.settings.keep_warm;
+    let usual = shared.settings.keep_warm.max(Duration::from_millis(10));
     let mut retry = FIRST_RETRY;
     loop {
         let Some(connections) = shared.connections() else { return };
