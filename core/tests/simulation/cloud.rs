@@ -12,7 +12,7 @@ use vipward_core::{
 
 use crate::clock::Nanos;
 use crate::observer::nanos;
-use crate::plan::{ADDRESSES, GROUPS, VOTERS};
+use crate::plan::{ADDRESSES, GROUPS, Scenario, VOTERS};
 use crate::show;
 use crate::world::{Event, World};
 
@@ -159,7 +159,8 @@ impl World {
             Operation::Describe { addresses } => {
                 let stale = {
                     let mix = &self.plan.mix.cloud;
-                    let stale = self.faults && self.dice.percent(mix.stale);
+                    let settled = !self.faults && self.plan.scenario == Scenario::Swarm;
+                    let stale = !settled && self.dice.percent(mix.stale);
                     if stale { self.dice.spread(0, mix.stale_most) } else { 0 }
                 };
                 let at = self.now.saturating_sub(stale);

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Strikes(Kind, usize),
     /// Ends a cut of these directed links.
     Heals(Vec<(usize, usize, u8)>),
+    /// Ends the refusals on this directed link.
+    Accepts(usize, usize, u8),
     Cures { node: usize, check: usize },
     Reloads { node: usize, heartbeat: Nanos, misses: u32 },
     DiskMends { node: usize },
@@ -64,6 +66,10 @@ impl World {
                 }
             }
             Fault::Heals(links) => self.heal(&links),
+            Fault::Accepts(from, to, link) => {
+                let refused = &mut self.network.refused[from][to][link as usize];
+                *refused = refused.saturating_sub(1);
+            }
             Fault::Cures { node, check } => self.set_check(node, check, false),
             Fault::Reloads { node, heartbeat, misses } => self.reload(node, heartbeat, misses),
             Fault::DiskMends { node } => self.hosts[node].disk_fails = false,
@@ -125,6 +131,18 @@ impl World {
             Kind::Reset => {
                 let other = self.other(node);
                 self.reset_connections(node, other);
+            }
+            Kind::RefusedLink => {
+                // On every link at once it would be a crash, or a firewall that fakes one.
+                let other = self.other(node);
+                if self.plan.links(node, other) > 1 {
+                    let link = self.dice.below(u64::from(self.plan.links(node, other))) as u8;
+                    if self.network.refused[other][node].iter().all(|refused| *refused == 0) {
+                        self.network.refused[other][node][link as usize] += 1;
+                        let mends = Fault::Accepts(other, node, link);
+                        self.queue.push(back, Event::Fault(mends));
+                    }
+                }
             }
             Kind::Sick => {
                 let check = self.dice.index(2);

@@ -14,6 +14,8 @@ use crate::world::{Event, World};
 pub(crate) struct Network {
     /// By sender, receiver and link: how many faults cut it.
     pub(crate) cut: [[[u8; LINKS]; VOTERS]; VOTERS],
+    /// By sender, receiver and link: how many faults refuse connections in the receiver's name.
+    pub(crate) refused: [[[u8; LINKS]; VOTERS]; VOTERS],
     /// By sender and receiver: how much later messages arrive.
     pub(crate) slowed: [[Nanos; VOTERS]; VOTERS],
 }
@@ -71,7 +73,7 @@ impl World {
         if !host.up {
             return;
         }
-        if host.process.is_none() {
+        if host.process.is_none() || self.network.refused[from][to][link as usize] > 0 {
             // An attempt that takes longer than one interval is given up.
             let in_time = self.now + self.plan.heartbeat;
             for at in self.fate(to, from, link).filter(|at| *at <= in_time) {
@@ -170,7 +172,8 @@ impl World {
             return;
         }
         let alive = self.hosts[to].process.as_ref().map(|_| self.hosts[to].life);
-        self.disconnected(from, to, alive, link);
+        let here = self.network.refused[from][to][link as usize] == 0;
+        self.disconnected(from, to, alive.filter(|_| here), link);
         self.hosts[from].known[to][link as usize] = None;
         self.step(from, Input::ConnectRefused { peer: NodeId(to as u8), link: LinkId(link) });
     }

@@ -39,6 +39,7 @@ pub(crate) enum Bystander {
     Stop,
     OneLink,
     OneLinkOfAll,
+    OneLinkRefused,
     PairCut,
     PairCutOneWay,
     PairSlow,
@@ -77,6 +78,7 @@ pub(crate) enum Kind {
     Isolate,
     Split,
     Reset,
+    RefusedLink,
     Sick,
     Switchover,
     Reload,
@@ -88,7 +90,7 @@ pub(crate) enum Kind {
     Preflight,
 }
 
-const KINDS: [Kind; 21] = [
+const KINDS: [Kind; 22] = [
     Kind::Crash,
     Kind::HostDeath,
     Kind::Pause,
@@ -101,6 +103,7 @@ const KINDS: [Kind; 21] = [
     Kind::Isolate,
     Kind::Split,
     Kind::Reset,
+    Kind::RefusedLink,
     Kind::Sick,
     Kind::Switchover,
     Kind::Reload,
@@ -203,8 +206,12 @@ impl Plan {
         let scenario = draw_scenario(dice);
         let voters = [2, 3, 4, 5][dice.weighted(&[6, 60, 12, 22])];
         let most_links = if voters > 3 { 1 } else { [1, 2, 3][dice.weighted(&[60, 30, 10])] };
-        let needs_links =
-            matches!(scenario, Scenario::Bystander(Bystander::OneLink | Bystander::OneLinkOfAll));
+        let needs_links = matches!(
+            scenario,
+            Scenario::Bystander(
+                Bystander::OneLink | Bystander::OneLinkOfAll | Bystander::OneLinkRefused
+            )
+        );
         let links: Vec<u8> = (0..voters)
             .map(|_| match (needs_links, dice.percent(80)) {
                 (true, _) => 2,
@@ -218,7 +225,10 @@ impl Plan {
         let configs = draw_configs(dice, scenario, voters, &links, (heartbeat, misses));
         let mix = match scenario {
             Scenario::Swarm => draw_mix(dice, heartbeat, lease),
-            Scenario::Bystander(_) | Scenario::Master(_) => calm_mix(dice, heartbeat),
+            Scenario::Bystander(_) | Scenario::Master(_) => {
+                let fast = configs[0].claim == ClaimMode::Fast;
+                calm_mix(dice, heartbeat, fast)
+            }
         };
         let voters = voters as u64;
         let copies: u64 = u64::from(links.iter().copied().max().unwrap_or(1));
@@ -265,6 +275,7 @@ fn draw_scenario(dice: &mut Dice) -> Scenario {
             Bystander::Stop,
             Bystander::OneLink,
             Bystander::OneLinkOfAll,
+            Bystander::OneLinkRefused,
             Bystander::PairCut,
             Bystander::PairCutOneWay,
             Bystander::PairSlow,
@@ -452,7 +463,7 @@ fn draw_mix(dice: &mut Dice, heartbeat: Nanos, lease: Nanos) -> Mix {
     }
 }
 
-fn calm_mix(dice: &mut Dice, heartbeat: Nanos) -> Mix {
+fn calm_mix(dice: &mut Dice, heartbeat: Nanos, fast: bool) -> Mix {
     let scale = heartbeat.min(SEC);
     let cloud = CloudMix {
         latency: (scale / 20, scale * dice.between(1, 20) / 10),
@@ -462,8 +473,9 @@ fn calm_mix(dice: &mut Dice, heartbeat: Nanos) -> Mix {
         refused: 0,
         effect: 0,
         late_most: 0,
-        stale: 0,
-        stale_most: 0,
+        // Eventual consistency is no failure; but a fence is only as good as what was read.
+        stale: if fast { dice.pick(&[0, 20, 60]) } else { 0 },
+        stale_most: (heartbeat * dice.between(1, 10)).min(5 * SEC),
         hints: dice.percent(80),
     };
     Mix {

@@ -75,6 +75,10 @@ impl World {
                     (0..voters).flat_map(|a| (0..voters).map(move |b| (a, b, 1))).collect();
                 self.cut(&links);
             }
+            Bystander::OneLinkRefused => {
+                self.network.refused[node][master][1] = 1;
+                self.network.refused[master][node][1] = 1;
+            }
             Bystander::PairCut => {
                 let mut links = pair(&self.plan, node, master);
                 links.extend(pair(&self.plan, master, node));
@@ -151,7 +155,10 @@ impl World {
         let Some((master, _)) = watch.masters[group] else { return false };
         let few = self.plan.voters() < 3;
         match fault {
-            Bystander::OneLink | Bystander::OneLinkOfAll | Bystander::DiskFails => true,
+            Bystander::OneLink
+            | Bystander::OneLinkOfAll
+            | Bystander::OneLinkRefused
+            | Bystander::DiskFails => true,
             Bystander::PairCut | Bystander::PairCutOneWay | Bystander::PairSlow => !few,
             Bystander::Crash
             | Bystander::QuickRestart

@@ -12,6 +12,8 @@ use crate::observer::journal::Due;
 use crate::observer::{Observer, letter};
 
 const MINUTE: Nanos = 60 * SEC;
+/// Of a minute of repairs: a repair is decided before it is ordered.
+const REPAIRS_WITHIN: Nanos = 45 * SEC;
 /// More mutating calls for one address in a minute than any backoff allows.
 const ENDLESS: usize = 150;
 
@@ -174,7 +176,7 @@ impl Observer {
                 return Err("it claims again what nothing took away".into());
             }
             account.repairs.push_back(at.local);
-            while account.repairs.front().is_some_and(|then| at.local - *then >= MINUTE) {
+            while account.repairs.front().is_some_and(|then| at.local - *then >= REPAIRS_WITHIN) {
                 account.repairs.pop_front();
             }
             if account.repairs.len() > most {

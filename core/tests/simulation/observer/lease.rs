@@ -335,7 +335,11 @@ impl Observer {
                 (old.life, old.by) == (promise.life, promise.by) && old.send >= promise.send
             });
             if !older {
-                *known = Some(promise);
+                // Nor does a newer one promise less, after a reload to a shorter lease.
+                let same = known.filter(|old| old.life == promise.life);
+                let until = same.map_or(0, |old| old.until).max(promise.until);
+                let kept = same.filter(|old| old.by == promise.by).map_or(0, |old| old.kept);
+                *known = Some(Promise { until, kept: kept.max(promise.kept), ..promise });
             }
         }
     }
