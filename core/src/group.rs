@@ -282,6 +282,9 @@ impl Group {
         if elected.node == cx.s.config.me {
             return;
         }
+        if self.candidacy.as_ref().is_some_and(|own| own.term <= elected.term) {
+            self.give_up(cx, "another was elected");
+        }
         let (cause, reason) = match &self.role {
             Role::Master(mastership) if elected.term > mastership.term => {
                 (mastership.cause, "another was elected in a higher term")

@@ -245,7 +245,7 @@ impl Group {
     pub(crate) fn resign_if_unhealthy(&mut self, cx: &mut Cx<'_>) {
         if !matches!(self.role, Role::Master(_))
             || self.handover.is_some()
-            || cx.s.is_healthy(self.id)
+            || (cx.s.is_healthy(self.id) && cx.s.effective_priority(self.id).is_some())
             || self.moves_exhausted(cx.s, cx.now)
         {
             return;
