@@ -27,8 +27,8 @@ use super::wire::{self, Kind};
 /// TCP repeats ever more rarely and would be late when the path heals.
 const STUCK: Duration = Duration::from_millis(500);
 
-/// When all connections are busy, the one that has been for longer than this and four round
-/// trips gives way: TCP has repeated a packet by then, and if that was lost as well it waits
+/// When too many heartbeats wait, the one that has for longer than this and four round trips
+/// gives way: TCP has repeated a packet by then, and if that was lost as well it waits
 /// twice as long the next time, while a new connection gets through as soon as the path does.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -101,7 +101,7 @@ impl Link {
             return;
         };
         let limit = self.shared.timeouts().of(kind);
-        let (number, replaced) = lock(&self.pool).begin(Instant::now());
+        let (number, replaced) = lock(&self.pool).begin(kind, Instant::now());
         let link = Arc::clone(self);
         let exchange = async move {
             let began = Instant::now();

@@ -10,12 +10,28 @@ use super::wire::Kind;
 /// So many connections are kept open and used in turn.
 const KEPT: usize = 2;
 
-/// So many connections at once, busy ones included. A vote finds room when heartbeats are stuck.
-fn most_connections(kind: Kind) -> usize {
-    match kind {
-        Kind::Heartbeat => 4,
-        Kind::Vote | Kind::Resign => 6,
-        Kind::Operator => 8,
+/// So many requests of one class at once, each on a connection of its own. A class never waits
+/// for another: votes are held back by their voters, and commands take as long as they take.
+const MAX_BUSY: usize = 4;
+
+/// What waits alike.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Class {
+    /// Answered at once, repeated soon.
+    State,
+    /// Held back for up to one heartbeat interval.
+    Vote,
+    /// Answered when it is done.
+    Command,
+}
+
+impl Class {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Heartbeat | Kind::Resign => Self::State,
+            Kind::Vote => Self::Vote,
+            Kind::Operator => Self::Command,
+        }
     }
 }
 
@@ -33,6 +49,7 @@ pub(super) struct Pool<Line> {
 
 #[derive(Debug)]
 struct Busy {
+    class: Class,
     number: u64,
     since: Instant,
     give_way: CancellationToken,
@@ -61,8 +78,8 @@ pub(super) enum Checkout<Line> {
 }
 
 impl<Line> Pool<Line> {
-    /// A connection for a request. Where all are busy, the oldest request gives way to it if it
-    /// was begun before the time that `stuck_before` tells.
+    /// A connection for a request. Where too many wait, the oldest heartbeat gives way to the
+    /// next if it was begun before the time that `stuck_before` tells.
     pub(super) fn checkout(
         &mut self,
         kind: Kind,
@@ -77,15 +94,15 @@ impl<Line> Pool<Line> {
             }
             return Checkout::Kept { line, spare };
         }
-        if self.open >= most_connections(kind) {
-            let oldest = self.busy.front();
-            let stuck = oldest.zip(stuck_before()).is_some_and(|(it, before)| it.since < before);
-            if !stuck {
-                return Checkout::Full;
-            }
-            if let Some(oldest) = self.busy.pop_front() {
-                oldest.give_way.cancel();
-            }
+        let class = Class::of(kind);
+        let mut waiting = self.busy.iter().filter(|busy| busy.class == class);
+        if waiting.clone().count() >= MAX_BUSY {
+            let oldest = waiting.next().filter(|_| class == Class::State);
+            let stuck = oldest.zip(stuck_before()).filter(|(busy, before)| busy.since < *before);
+            let Some((busy, _)) = stuck else { return Checkout::Full };
+            busy.give_way.cancel();
+            let number = busy.number;
+            self.end(number);
         }
         self.enter();
         Checkout::Dial
@@ -114,10 +131,11 @@ impl<Line> Pool<Line> {
     }
 
     /// A request is under way. It is to end when the token says so.
-    pub(super) fn begin(&mut self, now: Instant) -> (u64, CancellationToken) {
+    pub(super) fn begin(&mut self, kind: Kind, now: Instant) -> (u64, CancellationToken) {
         self.requests += 1;
         let (number, give_way) = (self.requests, CancellationToken::new());
-        self.busy.push_back(Busy { number, since: now, give_way: give_way.clone() });
+        let class = Class::of(kind);
+        self.busy.push_back(Busy { class, number, since: now, give_way: give_way.clone() });
         (number, give_way)
     }
 
@@ -161,17 +179,29 @@ mod tests {
     async fn the_oldest_stuck_request_gives_way_and_a_fresh_one_does_not() {
         let (mut pool, now) = (Pool::<u8>::default(), Instant::now());
         let mut tokens = Vec::new();
-        for _ in 0..4 {
-            assert!(matches!(checkout(&mut pool, Kind::Heartbeat, now), Checkout::Dial));
-            tokens.push(pool.begin(now).1);
+        for kind in [Kind::Operator, Kind::Vote].into_iter().chain([Kind::Heartbeat; 4]) {
+            assert!(matches!(checkout(&mut pool, kind, now), Checkout::Dial));
+            tokens.push(pool.begin(kind, now).1);
         }
         assert!(matches!(checkout(&mut pool, Kind::Heartbeat, now), Checkout::Full));
         let later = now + Duration::from_millis(1);
         assert!(matches!(checkout(&mut pool, Kind::Heartbeat, later), Checkout::Dial));
         let gave_way: Vec<_> = tokens.iter().map(CancellationToken::is_cancelled).collect();
-        assert_eq!(gave_way, [true, false, false, false]);
-        // A vote has room of its own.
-        pool.leave();
-        assert!(matches!(checkout(&mut pool, Kind::Vote, now), Checkout::Dial));
+        assert_eq!(gave_way, [false, false, true, false, false, false]);
+    }
+
+    #[tokio::test]
+    async fn votes_and_commands_never_take_the_place_of_heartbeats() {
+        let (mut pool, now) = (Pool::<u8>::default(), Instant::now());
+        let later = now + Duration::from_millis(1);
+        for kind in [Kind::Vote, Kind::Operator] {
+            for _ in 0..4 {
+                assert!(matches!(checkout(&mut pool, kind, later), Checkout::Dial));
+                pool.begin(kind, now);
+            }
+            // They are held back, not stuck: none gives way.
+            assert!(matches!(checkout(&mut pool, kind, later), Checkout::Full));
+        }
+        assert!(matches!(checkout(&mut pool, Kind::Heartbeat, now), Checkout::Dial));
     }
 }
