@@ -13,7 +13,7 @@ use crate::shared::{Cx, Shared};
 use crate::status::Failover;
 use crate::timing::own_lease;
 use crate::types::{BootId, Cause, Elected, NodeId, RequestId, Term, Timestamp};
-use crate::voter::{Reservation, Waiting};
+use crate::voter::{Denied, Reservation, Waiting};
 
 /// So many copies of one waiting request are answered.
 const COPIES: usize = 8;
@@ -96,6 +96,12 @@ impl Group {
                     *denied = Some((cx.now, denial));
                 }
                 self.voter.seen = self.voter.seen.max(denial.seen);
+                let grants = candidacy.granted.iter().filter(|granted| **granted).count();
+                if denial.reason == DenialReason::TermTooLow && grants < cx.s.config.quorum() {
+                    // No use in waiting for the silent: stands again at once in a higher term.
+                    self.fail(cx);
+                    return;
+                }
             }
         }
         self.count_votes(cx);
@@ -143,6 +149,11 @@ impl Group {
         let interval = cx.s.interval();
         let muted = cx.s.muted_until.left(cx.now);
         let me = cx.s.config.me.index();
+        let outdated = candidacy
+            .denied
+            .iter()
+            .flatten()
+            .any(|(_, denial)| denial.reason == DenialReason::TermTooLow);
         let mut free: Vec<Duration> = (candidacy.granted.iter().zip(&candidacy.denied).enumerate())
             .map(|(node, (granted, denied))| match denied {
                 _ if node == me => muted,
@@ -160,7 +171,8 @@ impl Group {
                         denial.left.saturating_sub(cx.now.since(*at))
                     }
                 },
-                // Silent: not before it could have answered.
+                // Silent: not before it could have answered, unless only the term is wrong.
+                None if outdated => Duration::ZERO,
                 None => interval,
             })
             .collect();
@@ -169,13 +181,11 @@ impl Group {
         let denials = || candidacy.denied.iter().flatten().map(|(_, denial)| denial.reason);
         let collided =
             denials().any(|reason| matches!(reason, DenialReason::PromisedToCandidate(_)));
-        let term_only = denials().all(|reason| reason == DenialReason::TermTooLow)
-            && denials().next().is_some();
         let pause = if collided {
             self.collisions = self.collisions.saturating_add(1).min(8);
             let most = (interval * (1 << self.collisions) / 2).min(cx.s.lease());
             cx.s.random.up_to(most)
-        } else if term_only && quorum_free.is_zero() {
+        } else if outdated && quorum_free.is_zero() {
             Duration::ZERO
         } else {
             cx.s.random.up_to(interval / 8)
@@ -230,7 +240,10 @@ impl Group {
             at: cx.now,
         });
         cx.s.beat_now = true;
-        self.ownership.mastership_won(cx.now);
+        // A read never decides a takeover (design 5.5): only what this node itself held before,
+        // or what no master of this life has claimed, is merely verified.
+        let kept = from.is_none_or(|from| from == me);
+        self.ownership.mastership_won(cx.now, kept);
     }
 
     /// A candidate asks for this node's vote.
@@ -253,6 +266,27 @@ impl Group {
             if waiting.ids.len() < COPIES {
                 waiting.ids.push(id);
             }
+            return;
+        }
+        let repeated = self
+            .voter
+            .denied
+            .iter()
+            .find(|it| (it.node, it.boot, it.send) == (node, boot, request.send));
+        if let Some(Denied { reason, until, .. }) = repeated {
+            // Another copy: the same answer, or the candidate would take it for another reason.
+            let left = until.left(cx.now);
+            let denial = Denial { reason: *reason, seen: self.voter.seen, left };
+            answer(cx, id, &request, Vote::Denied(denial));
+            return;
+        }
+        let overtaken = self.voter.waiting.iter().any(|waiting| {
+            (waiting.from, waiting.boot) == (node, boot) && waiting.request.send > request.send
+        });
+        if overtaken {
+            let (reason, left) = (DenialReason::Withdrawn, Duration::ZERO);
+            let denial = Denial { reason, seen: self.voter.seen, left };
+            answer(cx, id, &request, Vote::Denied(denial));
             return;
         }
         if self.candidacy.as_ref().is_some_and(|own| request.rank > own.rank) {
@@ -334,8 +368,8 @@ impl Group {
                     && evidence.node != s.config.me
                     && s.config.timing.crash_detection
             });
-            if evident {
-                // Answers when it knows: the probe is out.
+            // Answers when it knows: the probe is out, or the resignation is on its way.
+            if evident || (elected && request.cause.is_given_up()) {
                 return Decision::Wait(reason, promise.until.min(waiting.until));
             }
             return wait(reason, promise.until);
@@ -389,11 +423,14 @@ impl Group {
     }
 
     fn deny(&mut self, cx: &mut Cx<'_>, waiting: &Waiting, reason: DenialReason, left: Duration) {
-        let Waiting { from, request, ids, .. } = waiting;
+        let Waiting { from, boot, request, ids, .. } = waiting;
         if reason == DenialReason::BetterCandidate {
             self.denied_for_self = true;
         }
         self.voter.seen = self.voter.seen.max(request.term);
+        self.voter.denied.retain(|denied| denied.node != *from);
+        let (node, boot, send) = (*from, *boot, request.send);
+        self.voter.denied.push(Denied { node, boot, send, reason, until: cx.now + left });
         let kind = EventKind::VoteDenied { candidate: *from, reason };
         let mut event = Event::group(self.id, request.term, kind);
         event.cause = Some(request.cause);

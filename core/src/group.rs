@@ -297,6 +297,7 @@ impl Group {
             && s.standing.may_lead()
             && s.is_healthy(self.id)
             && s.effective_priority(self.id).is_some()
+            && s.terms_are_reserved()
     }
 
     /// This node's place in the order of candidates.
@@ -440,10 +441,7 @@ impl Group {
                 *acknowledged = true;
             }
         }
-        let newest = self.term();
-        self.take_backs.retain(|pending| {
-            pending.acknowledged.contains(&false) && pending.take_back.term >= newest
-        });
+        self.take_backs.retain(|pending| pending.acknowledged.contains(&false));
     }
 
     /// Whether a majority has acknowledged everything given up.

@@ -39,6 +39,19 @@ pub enum Answer {
     Operator(OperatorAnswer),
 }
 
+impl Answer {
+    /// The send that is answered.
+    #[must_use]
+    pub fn send(&self) -> SendNumber {
+        match self {
+            Self::Heartbeat(answer) => answer.send,
+            Self::Vote(answer) => answer.send,
+            Self::TakenBack { send } => *send,
+            Self::Operator(answer) => answer.send,
+        }
+    }
+}
+
 /// Sent by every node to every other each heartbeat interval, on every link (design 3.1).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Heartbeat {

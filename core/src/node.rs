@@ -14,7 +14,7 @@ use crate::message::{
     PeerCommand, Refusal, Request, Switchover, TakeBack, TakeBacks,
 };
 use crate::output::Output;
-use crate::peer::Copy;
+use crate::peer::{Copy, Heard};
 use crate::shared::{Cx, Shared};
 use crate::types::{
     BootId, CheckId, LinkId, NodeId, RequestId, SendNumber, Standing, Term, Timestamp,
@@ -88,12 +88,21 @@ impl Node {
             Input::Answer { from, boot, to_boot, link, answer } => {
                 let ours = to_boot == self.s.boot
                     || crate::mutation::active(crate::mutation::Mutation::AnyAnswerCounts);
-                if self.hear(now, from, boot, link, true, out) && ours {
+                let asked_at = self.s.sent(answer.send()).map(|sent| sent.at);
+                let how = Heard::Answered { asked_at };
+                // One meant for an earlier life of this node tells nothing of now.
+                if ours && self.hear(now, from, boot, link, how, out) {
                     self.on_answer(now, from, boot, answer, out);
                 }
             }
             Input::BootAnswered { peer, boot, link } => {
-                self.hear(now, peer, boot, link, true, out);
+                let how = Heard::Answered { asked_at: None };
+                if self.hear(now, peer, boot, link, how, out)
+                    && self.s.peer(peer).is_some_and(|peer| peer.boot != Some(boot))
+                {
+                    // Perhaps a new life: one is new when it answers a numbered send.
+                    self.s.beat_now = true;
+                }
             }
             Input::ConnectRefused { peer, link } => {
                 if let Some(peer) = self.s.peers.get_mut(peer.index()) {
@@ -124,9 +133,11 @@ impl Node {
             Input::Preflight { problems } => self.on_preflight(now, problems, out),
             Input::Persisted(durable) => {
                 self.s.disk = durable;
+                self.s.write_ended = true;
                 Cx { now, s: &mut self.s, out }.clear(AlarmName::StateNotWritable);
             }
             Input::PersistFailed => {
+                self.s.write_ended = true;
                 Cx { now, s: &mut self.s, out }.raise(AlarmName::StateNotWritable, || {
                     "the state directory cannot be written: terms go on within the ceiling \
                      reserved; free space or make it writable"
@@ -148,7 +159,7 @@ impl Node {
         from: NodeId,
         boot: BootId,
         link: LinkId,
-        answered: bool,
+        how: Heard,
         out: &mut Vec<Output>,
     ) -> bool {
         if from == self.s.config.me {
@@ -156,7 +167,7 @@ impl Node {
         }
         let Some(peer) = self.s.peers.get_mut(from.index()) else { return false };
         let before = peer.boot;
-        if !peer.heard(now, boot, link, answered) {
+        if !peer.heard(now, boot, link, how) {
             if peer.strays >= STRAYS {
                 Cx { now, s: &mut self.s, out }.raise(AlarmName::DuplicateNode(from), || {
                     "two processes speak under this name: stop one of them".into()
@@ -165,9 +176,9 @@ impl Node {
             return false;
         }
         let unknown = before.is_some_and(|known| known != boot);
-        if unknown && !answered && peer.boot == before {
+        if unknown && how == Heard::Spoke && peer.boot == before {
             // Perhaps a new life: it counts as one when it answers.
-            out.push(Output::Probe { peer: from });
+            self.s.beat_now = true;
         }
         let mut cx = Cx { now, s: &mut self.s, out };
         if cx.s.alarms.contains_key(&AlarmName::DuplicateNode(from)) {
@@ -207,7 +218,7 @@ impl Node {
         out: &mut Vec<Output>,
     ) {
         let (node, boot, link) = from;
-        if !self.hear(now, node, boot, link, false, out) {
+        if !self.hear(now, node, boot, link, Heard::Spoke, out) {
             return; // The transport ends the exchange by itself.
         }
         match request {
@@ -237,7 +248,7 @@ impl Node {
         let (node, boot) = from;
         let Some(peer) = self.s.peers.get_mut(node.index()) else { return };
         let copy = peer.receive(now, boot, beat);
-        self.learn_ceiling(beat.ceiling);
+        self.learn_ceiling(node, beat.ceiling);
         // A resignation counts before the heartbeat that it may share a message with.
         self.on_take_backs(now, from, &beat.take_backs, out);
         if copy == Copy::First {
@@ -300,12 +311,18 @@ impl Node {
 
     /// Terms reserved elsewhere: reserved here too, in the background; and after a lost disk,
     /// what terms are learnt from.
-    fn learn_ceiling(&mut self, ceiling: Term) {
+    fn learn_ceiling(&mut self, from: NodeId, ceiling: Term) {
         self.s.peer_ceiling = self.s.peer_ceiling.max(ceiling);
-        if self.s.terms_lost {
-            for group in &mut self.groups {
-                group.voter.seen = group.voter.seen.max(ceiling);
-            }
+        let Some(taken_in) = &mut self.s.terms_lost else { return };
+        if let Some(taken_in) = taken_in.get_mut(from.index()) {
+            *taken_in = true;
+        }
+        let learnt = taken_in.iter().filter(|taken| **taken).count() >= self.s.config.quorum();
+        for group in &mut self.groups {
+            group.voter.seen = group.voter.seen.max(ceiling);
+        }
+        if learnt {
+            self.s.terms_lost = None;
         }
     }
 
@@ -325,7 +342,7 @@ impl Node {
                 else {
                     return;
                 };
-                self.learn_ceiling(answer.ceiling);
+                self.learn_ceiling(from, answer.ceiling);
                 let mut cx = Cx { now, s: &mut self.s, out };
                 for group in &mut self.groups {
                     group.acknowledge_take_backs(from, answer.send);
@@ -564,8 +581,10 @@ impl Node {
 
     /// Joining until compared with the cluster. The full gate (design section 6) belongs here.
     fn update_standing(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        if self.s.standing == Standing::Joining && self.s.hears_majority(now) {
-            self.s.terms_lost = false;
+        if self.s.standing == Standing::Joining
+            && self.s.hears_majority(now)
+            && self.s.terms_lost.is_none()
+        {
             let from = std::mem::replace(&mut self.s.standing, Standing::Ready);
             self.s.standing_reason = None;
             self.s.beat_now = true;
@@ -698,6 +717,7 @@ impl Node {
         // `Cx` wants what it may change; nothing is changed here.
         let now = self.s.now;
         let mut next = self.heartbeat_due().min(self.s.stopping.unwrap_or(Timestamp::NEVER));
+        next = next.min(self.s.first_write_deadline());
         if self.s.beat_now {
             next = now;
         }

@@ -175,9 +175,11 @@ impl Ownership {
         self.addresses.iter().any(|address| address.calling.is_some())
     }
 
-    /// Elected: claim what is not known to be here; what is, is only verified.
-    pub(crate) fn mastership_won(&mut self, now: Timestamp) {
-        self.read_at = now;
+    /// Elected: claims every address; with `kept`, what is known to be here is only verified.
+    pub(crate) fn mastership_won(&mut self, now: Timestamp, kept: bool) {
+        // What is claimed is read when the claim has ended.
+        let claims = !(kept && self.holds_all());
+        self.read_at = if claims { now + GUARD_READS[0] } else { now };
         self.guarded_since = Some(now);
         for address in &mut self.addresses {
             address.claimed = false;
@@ -186,11 +188,14 @@ impl Ownership {
             address.retry_at = now;
             address.suspected_at = None;
             address.plan = match address.known {
-                Known::Owned(_) => Plan::Settled,
-                Known::NotOwned(_) | Known::Unknown => {
+                Known::Owned(_) if kept => Plan::Settled,
+                Known::Owned(_) | Known::NotOwned(_) | Known::Unknown => {
                     Plan::Claim { permit: Permit::Votes, why: "takeover" }
                 }
             };
+            if matches!((&address.plan, &address.known), (Plan::Claim { .. }, Known::Owned(_))) {
+                address.known = Known::Unknown;
+            }
         }
     }
 
@@ -514,9 +519,9 @@ impl Group {
         let Some(address) = self.ownership.addresses.get_mut(id.index()) else { return };
         address.ip = seen.ip.or(address.ip);
         if address.calling.is_some() || began < address.changed_at {
-            // Begun before a change of ours: it tells nothing. Look again soon.
-            if master {
-                self.ownership.read_at = self.ownership.read_at.min(cx.now + RETRY_LEAST);
+            // Begun before a change of ours: it tells nothing. Look again when that has ended.
+            if master && address.calling.is_none() {
+                self.ownership.read_at = cx.now;
             }
             return;
         }

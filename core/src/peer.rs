@@ -16,6 +16,8 @@ const REMEMBERED_BOOTS: usize = 8;
 pub(crate) struct Peer {
     /// The life that last answered us, or the first that spoke.
     pub(crate) boot: Option<BootId>,
+    /// Since when that life is known.
+    boot_since: Timestamp,
     /// Lives that were replaced by a newer one that answered; none of them returns.
     replaced: Vec<BootId>,
     /// The last life replaced, and the links on which the newer one answered or the attempt was
@@ -52,6 +54,18 @@ pub(crate) struct Link {
     pub(crate) up: bool,
 }
 
+/// How a life of a peer was heard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Heard {
+    /// It sent a request.
+    Spoke,
+    /// It answered: to a send that went out then, if that is known.
+    Answered {
+        /// When the request went out.
+        asked_at: Option<Timestamp>,
+    },
+}
+
 /// How a heartbeat stands to those heard before of the same life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Copy {
@@ -67,6 +81,7 @@ impl Peer {
     pub(crate) fn new(links: u8) -> Self {
         Self {
             boot: None,
+            boot_since: Timestamp::default(),
             replaced: Vec::new(),
             previous: None,
             refused: 0,
@@ -83,22 +98,24 @@ impl Peer {
     }
 
     /// Notes that `boot` was heard over `link`. False if that life was replaced: to be ignored.
-    pub(crate) fn heard(
-        &mut self,
-        now: Timestamp,
-        boot: BootId,
-        link: LinkId,
-        answered: bool,
-    ) -> bool {
+    pub(crate) fn heard(&mut self, now: Timestamp, boot: BootId, link: LinkId, how: Heard) -> bool {
+        let answered = how != Heard::Spoke;
         if self.replaced.contains(&boot) {
             self.strays = self.strays.saturating_add(u32::from(!answered));
             return false;
         }
         let newer = self.boot.is_some_and(|known| known != boot);
+        // A slow answer to something older may still come from a life that is over.
+        let proves = match how {
+            Heard::Answered { asked_at: Some(at) } => at >= self.boot_since,
+            Heard::Answered { asked_at: None } | Heard::Spoke => active(Mutation::OldBootAnswers),
+        };
         if self.boot.is_none() {
             self.boot = Some(boot);
-        } else if newer && (answered || active(Mutation::OldBootAnswers)) {
+            self.boot_since = now;
+        } else if newer && proves {
             self.replace(boot);
+            self.boot_since = now;
         }
         if self.boot == Some(boot) {
             self.refused = 0;

@@ -19,6 +19,8 @@ use crate::types::{
 
 /// So many sends are remembered; at the fastest pace (H/4, ten misses) forty last a lease.
 const REMEMBERED_SENDS: usize = 128;
+/// A first write that takes longer is not waited for: voting goes on (design 3.2).
+const FIRST_WRITE: Duration = Duration::from_secs(10);
 /// So many terms are reserved on disk ahead of use.
 const TERMS_AHEAD: u64 = 1_000;
 
@@ -115,8 +117,13 @@ pub(crate) struct Shared {
     pub(crate) peer_ceiling: Term,
     /// The longest lease that anybody asked for.
     pub(crate) longest_asked: Duration,
-    /// Nothing was read at the start: terms are learnt from a majority first.
-    pub(crate) terms_lost: bool,
+    /// Nothing was read at the start: terms are learnt from a majority first. By node: whose
+    /// reserved terms were taken in.
+    pub(crate) terms_lost: Option<Vec<bool>>,
+    /// Whether the first write of this life has ended, well or not.
+    pub(crate) write_ended: bool,
+    /// The lease at the start of this life: a restart waits at least as long.
+    started_lease: Duration,
     next_call: u64,
     /// Set while the daemon stops: by then at the latest.
     pub(crate) stopping: Option<Timestamp>,
@@ -131,7 +138,10 @@ impl Shared {
         disk: Option<Durable>,
         now: Timestamp,
     ) -> Self {
-        let terms_lost = disk.is_none();
+        let terms_lost = disk.is_none().then(|| {
+            let nodes = (0..config.nodes.len()).map(|node| node == config.me.index());
+            nodes.collect()
+        });
         let mut disk = disk.unwrap_or_default();
         disk.elected.resize(config.groups.len(), Term::default());
         let mute = disk.longest_promise.max(config.timing.lease());
@@ -157,6 +167,8 @@ impl Shared {
             longest_asked: Duration::ZERO,
             disk,
             terms_lost,
+            write_ended: false,
+            started_lease: config.timing.lease(),
             next_call: 0,
             stopping: None,
             last_failover: None,
@@ -246,10 +258,21 @@ impl Shared {
         CallId(self.next_call)
     }
 
+    /// Whether a restart would know of a term used now: the first write of this life has ended,
+    /// or hangs for so long that waiting for it would be worse.
+    pub(crate) fn terms_are_reserved(&self) -> bool {
+        self.write_ended || self.now.since(self.started) >= FIRST_WRITE
+    }
+
+    /// When a first write that hangs is no longer waited for.
+    pub(crate) fn first_write_deadline(&self) -> Timestamp {
+        if self.terms_are_reserved() { Timestamp::NEVER } else { self.started + FIRST_WRITE }
+    }
+
     /// Whether a promise of `lease` would be remembered through a restart: it is no longer than
     /// what this node's own configuration or its disk would make it wait.
     pub(crate) fn lease_is_durable(&self, lease: Duration) -> bool {
-        lease <= self.lease() || lease <= self.disk.longest_promise
+        lease <= self.started_lease || lease <= self.disk.longest_promise
     }
 
     /// What ought to be on disk (design 3.2): terms are reserved ahead, so that no write lies on

@@ -239,6 +239,21 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether the master before gave its mastership up.
+    #[must_use]
+    pub fn is_given_up(self) -> bool {
+        match self {
+            Self::Resigned
+            | Self::CheckFailed
+            | Self::Switchover
+            | Self::Preempt
+            | Self::Preventive => true,
+            Self::MasterSilent | Self::MasterCrashed | Self::Startup | Self::MajorityRegained => {
+                false
+            }
+        }
+    }
+
     /// The contract's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::message::{Renewal, VoteRequest};
+use crate::message::{DenialReason, Renewal, VoteRequest};
 use crate::mutation::{Mutation, active};
 use crate::types::{BootId, NodeId, RequestId, SendNumber, Term, Timestamp};
 
@@ -49,6 +49,18 @@ pub(crate) struct Voter {
     pub(crate) resigned: Term,
     pub(crate) reserved: Option<Reservation>,
     pub(crate) waiting: Vec<Waiting>,
+    /// By node: the last request denied, so that its copies get the same answer.
+    pub(crate) denied: Vec<Denied>,
+}
+
+/// A denial, for the copies of the request that come later.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Denied {
+    pub(crate) node: NodeId,
+    pub(crate) boot: BootId,
+    pub(crate) send: SendNumber,
+    pub(crate) reason: DenialReason,
+    pub(crate) until: Timestamp,
 }
 
 impl Voter {

@@ -1,0 +1,414 @@
+//! The document of `status --json`: the contract's keys, each always present.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use vipward_core::{
+    AddressStatus, Cause, Digest, Failover, GroupStatus, LinkId, NodeId, PeerStatus, Priority,
+    Standing, Status, Timestamp,
+};
+
+use crate::names::Names;
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct StatusDocument {
+    pub cluster: String,
+    pub node: String,
+    pub version: String,
+    pub standing: String,
+    pub standing_reason: Option<String>,
+    /// How long this node still votes for nobody, because it restarted.
+    #[serde(default)]
+    pub muted_ms: u64,
+    pub digest: String,
+    pub groups: Vec<GroupDocument>,
+    pub peers: Vec<PeerDocument>,
+    pub checks: Vec<CheckDocument>,
+    pub preflight: PreflightDocument,
+    pub alarms: Vec<AlarmDocument>,
+    pub last_failover: Option<FailoverDocument>,
+}
+
+/// One group.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct GroupDocument {
+    pub name: String,
+    pub role: String,
+    pub term: u64,
+    pub master: Option<String>,
+    pub lease_left_ms: u64,
+    pub priority: Option<u8>,
+    pub effective_priority: Option<u8>,
+    /// Whether a majority of voters is heard.
+    #[serde(default)]
+    pub quorum: bool,
+    pub addresses: Vec<AddressDocument>,
+}
+
+/// One address.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct AddressDocument {
+    pub kind: String,
+    pub id: String,
+    pub address: Option<String>,
+    pub ownership: String,
+    pub holder: Option<String>,
+    pub verified_ms_ago: Option<u64>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct PeerDocument {
+    pub name: String,
+    pub role: String,
+    pub standing: Option<String>,
+    pub digest: Option<String>,
+    pub links: Vec<LinkDocument>,
+}
+
+/// One link to a peer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct LinkDocument {
+    pub address: String,
+    pub up: bool,
+    pub rtt_us: Option<u64>,
+    pub last_heard_ms: Option<u64>,
+}
+
+/// One health check.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct CheckDocument {
+    pub name: String,
+    pub state: String,
+    pub since: String,
+}
+
+/// Whether this node could take over.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct PreflightDocument {
+    pub ok: bool,
+    pub checked_ms_ago: Option<u64>,
+    pub problems: Vec<String>,
+}
+
+/// Something that needs a person.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct AlarmDocument {
+    pub name: String,
+    pub since: String,
+    pub message: String,
+}
+
+/// The last takeover.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the contract's keys, explained there")]
+pub struct FailoverDocument {
+    pub group: String,
+    pub term: u64,
+    pub from: Option<String>,
+    pub to: String,
+    pub cause: Option<String>,
+    pub detect_ms: Option<f64>,
+    pub elect_ms: Option<f64>,
+    pub claim_ms: Option<f64>,
+    pub verify_ms: Option<f64>,
+    pub at: String,
+}
+
+/// What the core does not know and the document shows.
+pub struct Surroundings<'a> {
+    /// The names of the configuration that the status was made under.
+    pub names: &'a Names,
+    /// The wall time at the moment of the status: ages become times of day by it.
+    pub wall: jiff::Timestamp,
+    /// The last round trip measured on a link.
+    pub round_trip: &'a dyn Fn(NodeId, LinkId) -> Option<Duration>,
+    /// How long ago the preflight ran; `None` before the first.
+    pub preflight_checked_ago: Option<Duration>,
+}
+
+impl StatusDocument {
+    /// Translates the core's account of itself.
+    #[must_use]
+    pub fn new(status: &Status, around: &Surroundings<'_>) -> Self {
+        let Surroundings { names, .. } = around;
+        let time = |at| around.time_of_day(status.at.since(at));
+        let checks = status.checks.iter().zip(&names.checks);
+        let alarms = status.alarms.iter();
+        Self {
+            cluster: names.cluster.clone(),
+            node: names.my_name().to_owned(),
+            version: names.version.clone(),
+            standing: Standing::as_str(status.standing).to_owned(),
+            standing_reason: status.standing_reason.map(str::to_owned),
+            muted_ms: millis(status.muted),
+            digest: status.digest.to_string(),
+            groups: status.groups.iter().map(|group| around.group(group)).collect(),
+            peers: status.peers.iter().map(|peer| around.peer(peer)).collect(),
+            checks: checks
+                .map(|((state, since), name)| CheckDocument {
+                    name: name.clone(),
+                    state: state.as_str().to_owned(),
+                    since: time(*since),
+                })
+                .collect(),
+            preflight: PreflightDocument {
+                ok: status.preflight_problems.is_empty(),
+                checked_ms_ago: around.preflight_checked_ago.map(millis),
+                problems: status.preflight_problems.iter().map(ToString::to_string).collect(),
+            },
+            alarms: alarms
+                .map(|(name, since, message)| AlarmDocument {
+                    name: name.as_str().to_owned(),
+                    since: time(*since),
+                    message: message.to_string(),
+                })
+                .collect(),
+            last_failover: status
+                .last_failover
+                .as_ref()
+                .map(|last| around.failover(last, status.at)),
+        }
+    }
+
+    /// The group of that name.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<&GroupDocument> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    /// Whether this node could take over now; of a witness, whether it can vote.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let witness = self.groups.iter().all(|group| group.priority.is_none());
+        if witness {
+            return self.muted_ms == 0;
+        }
+        self.standing == Standing::Ready.as_str() && self.preflight.ok
+    }
+}
+
+impl Surroundings<'_> {
+    fn time_of_day(&self, ago: Duration) -> String {
+        let at = self.wall.checked_sub(jiff::SignedDuration::try_from(ago).unwrap_or_default());
+        format!("{:.3}", at.unwrap_or(self.wall))
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.names.node(node).to_owned()
+    }
+
+    fn group(&self, group: &GroupStatus) -> GroupDocument {
+        let addresses = group.addresses.iter();
+        GroupDocument {
+            name: self.names.group(group.group).to_owned(),
+            role: group.role.as_str().to_owned(),
+            term: group.term.0,
+            master: group.master.map(|node| self.name(node)),
+            lease_left_ms: millis(group.lease_left),
+            priority: group.priority.map(Priority::into),
+            effective_priority: group.effective_priority.map(Priority::into),
+            quorum: group.quorum,
+            addresses: addresses.map(|address| self.address(group, address)).collect(),
+        }
+    }
+
+    fn address(&self, group: &GroupStatus, address: &AddressStatus) -> AddressDocument {
+        let holder = address.holder.as_ref();
+        AddressDocument {
+            kind: self.names.address_kind(group.group, address.address).to_owned(),
+            id: self.names.address(group.group, address.address).to_owned(),
+            address: address.ip.map(|ip| ip.to_string()),
+            ownership: address.ownership.as_str().to_owned(),
+            holder: holder.map(|holder| self.names.holder(holder).to_owned()),
+            verified_ms_ago: address.verified_ago.map(millis),
+        }
+    }
+
+    fn peer(&self, peer: &PeerStatus) -> PeerDocument {
+        let link = |(link, (up, heard_ago)): (u8, &(bool, Option<Duration>))| LinkDocument {
+            address: self.names.link(peer.node, LinkId(link)).to_owned(),
+            up: *up,
+            rtt_us: (self.round_trip)(peer.node, LinkId(link)).map(micros),
+            last_heard_ms: heard_ago.map(millis),
+        };
+        let role = if self.names.is_witness(peer.node) { "witness" } else { "balancer" };
+        PeerDocument {
+            name: self.name(peer.node),
+            role: role.to_owned(),
+            standing: peer.standing.map(|standing| Standing::as_str(standing).to_owned()),
+            digest: peer.digest.as_ref().map(Digest::to_string),
+            links: (0..=u8::MAX).zip(&peer.links).map(link).collect(),
+        }
+    }
+
+    fn failover(&self, last: &Failover, now: Timestamp) -> FailoverDocument {
+        let stage = |stage: Option<Duration>| stage.map(tenths);
+        FailoverDocument {
+            group: self.names.group(last.group).to_owned(),
+            term: last.term.0,
+            from: last.from.map(|node| self.name(node)),
+            to: self.name(last.to),
+            cause: last.cause.map(|cause| Cause::as_str(cause).to_owned()),
+            detect_ms: stage(last.detect),
+            elect_ms: stage(last.elect),
+            claim_ms: stage(last.claim),
+            verify_ms: stage(last.verify),
+            at: self.time_of_day(now.since(last.at)),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds to one decimal: what a failover's stages are told in.
+fn tenths(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::Ipv4Addr;
+
+    use serde_json::json;
+    use vipward_core::{
+        AddressId, AlarmName, BootId, CheckState, GroupId, Holder, OwnershipName, RoleName, Term,
+    };
+
+    use super::*;
+    use crate::names::tests::names;
+
+    /// A master at 100 s on its clock.
+    pub(in crate::admin) fn status() -> Status {
+        let at = Timestamp::from_millis(100_000);
+        let ago = |ms| at - Duration::from_millis(ms);
+        Status {
+            at,
+            standing: Standing::Ready,
+            standing_reason: None,
+            muted: Duration::ZERO,
+            digest: Digest([0xab; 32]),
+            groups: vec![GroupStatus {
+                group: GroupId(0),
+                role: RoleName::Master,
+                term: Term(42),
+                master: Some(NodeId(0)),
+                lease_left: Duration::from_micros(512_900),
+                priority: Priority::try_from(200).ok(),
+                effective_priority: Priority::try_from(150).ok(),
+                quorum: true,
+                addresses: vec![AddressStatus {
+                    address: AddressId(0),
+                    ip: Some(Ipv4Addr::new(198, 51, 100, 10).into()),
+                    ownership: OwnershipName::Owned,
+                    holder: Some(Holder::Node(NodeId(0))),
+                    verified_ago: Some(Duration::from_millis(812)),
+                }],
+            }],
+            peers: vec![
+                PeerStatus {
+                    node: NodeId(1),
+                    boot: Some(BootId(9)),
+                    standing: Some(Standing::Probation),
+                    digest: Some(Digest([0xab; 32])),
+                    up: true,
+                    links: vec![(true, Some(Duration::from_millis(90))), (false, None)],
+                },
+                PeerStatus {
+                    node: NodeId(2),
+                    boot: None,
+                    standing: None,
+                    digest: None,
+                    up: false,
+                    links: vec![(false, None), (false, None)],
+                },
+            ],
+            checks: vec![(CheckState::Passing, ago(60_000))],
+            preflight_problems: vec!["no credentials".into()],
+            alarms: vec![(AlarmName::Preflight, ago(1_500), "no credentials".into())],
+            last_failover: Some(Failover {
+                group: GroupId(0),
+                term: Term(42),
+                from: Some(NodeId(1)),
+                to: NodeId(0),
+                cause: Some(Cause::MasterSilent),
+                detect: Some(Duration::from_micros(640_210)),
+                elect: Some(Duration::from_micros(1_400)),
+                claim: Some(Duration::from_millis(212)),
+                verify: None,
+                at: ago(50_000),
+            }),
+        }
+    }
+
+    pub(in crate::admin) fn document(status: &Status) -> StatusDocument {
+        let round_trip = |peer, link| {
+            (peer == NodeId(1) && link == LinkId(0)).then_some(Duration::from_micros(310))
+        };
+        let wall = "2026-01-01T01:00:00Z".parse().unwrap();
+        let preflight_checked_ago = Some(Duration::from_millis(20_411));
+        let names = names();
+        let around =
+            Surroundings { names: &names, wall, round_trip: &round_trip, preflight_checked_ago };
+        StatusDocument::new(status, &around)
+    }
+
+    #[test]
+    fn the_document_is_the_contracts() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let expected = json!({
+            "cluster":"web-prod","node":"lb-a","version":"0.1.0","standing":"ready",
+            "standing_reason":null,"muted_ms":0,"digest":digest,
+            "groups":[{"name":"web","role":"master","term":42,"master":"lb-a","lease_left_ms":512,
+                "priority":200,"effective_priority":150,"quorum":true,
+                "addresses":[{"kind":"elastic-ip","id":"eipalloc-0abc","address":"198.51.100.10",
+                    "ownership":"owned","holder":"lb-a","verified_ms_ago":812}]}],
+            "peers":[
+                {"name":"lb-b","role":"balancer","standing":"probation","digest":digest,"links":[
+                    {"address":"10.0.1.11:7400","up":true,"rtt_us":310,"last_heard_ms":90},
+                    {"address":"10.0.9.11:7400","up":false,"rtt_us":null,"last_heard_ms":null}]},
+                {"name":"witness","role":"witness","standing":null,"digest":null,"links":[
+                    {"address":"10.0.2.5:7400","up":false,"rtt_us":null,"last_heard_ms":null},
+                    {"address":"10.0.2.5:7400","up":false,"rtt_us":null,"last_heard_ms":null}]}],
+            "checks":[{"name":"nginx","state":"passing","since":"2026-01-01T00:59:00.000Z"}],
+            "preflight":{"ok":false,"checked_ms_ago":20411,"problems":["no credentials"]},
+            "alarms":[{"name":"preflight","since":"2026-01-01T00:59:58.500Z","message":"no credentials"}],
+            "last_failover":{"group":"web","term":42,"from":"lb-b","to":"lb-a","cause":"master-silent",
+                "detect_ms":640.2,"elect_ms":1.4,"claim_ms":212.0,"verify_ms":null,
+                "at":"2026-01-01T00:59:10.000Z"},
+        });
+        let document = document(&status());
+        assert_eq!(serde_json::to_value(&document).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<StatusDocument>(expected).unwrap(), document);
+    }
+
+    #[test]
+    fn ready_means_that_it_could_take_over() {
+        let mut status = status();
+        assert!(!document(&status).is_ready());
+        status.preflight_problems.clear();
+        assert!(document(&status).is_ready());
+        status.standing = Standing::Quarantined;
+        assert!(!document(&status).is_ready());
+        // A witness is ready when it can vote, whatever its standing.
+        status.groups[0].priority = None;
+        assert!(document(&status).is_ready());
+        status.muted = Duration::from_millis(10);
+        assert!(!document(&status).is_ready());
+    }
+}

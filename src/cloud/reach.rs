@@ -1,0 +1,131 @@
+//! A node whose only way to the API is the very address that moves (design 5.7).
+//!
+//! EC2 releases an interface's automatic public address when an elastic IP is associated, and
+//! gives none back when the elastic IP leaves. In a subnet whose way out is an internet gateway
+//! that node then cannot reach the API any more: it could be master once, and never again. It
+//! shows while all is still well: requests to a public endpoint leave from the very private
+//! address that the elastic IP is, or will be, associated with, and nothing else makes it public.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_ec2::error::BoxError;
+use aws_sdk_ec2::types::NetworkInterface;
+use hyper::Uri;
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::time::timeout;
+
+use super::Cluster;
+use super::identity::Own;
+use super::preflight::sentence;
+
+/// What this node's interface shows, where this node may read it. Without the permission, or
+/// without an answer, nothing: other tries tell those problems.
+pub(super) async fn hints(
+    client: &Client,
+    cluster: &Cluster,
+    own: &Own,
+    interface: &str,
+    within: Duration,
+) -> Vec<String> {
+    let seen = SeenEndpoint::default();
+    let read = client.describe_network_interfaces().network_interface_ids(interface).customize();
+    let read = read.interceptor(seen.clone()).send();
+    let Ok(Ok(read)) = timeout(within, read).await else { return Vec::new() };
+    let [shown] = read.network_interfaces() else { return Vec::new() };
+    let mut hints = Vec::new();
+    hints.extend(attached_elsewhere(own, interface, shown));
+    let source = timeout(within, seen.source());
+    if let Ok(Some((endpoint, source))) = source.await {
+        hints.extend(moving_way_out(cluster, interface, shown, endpoint, source));
+    }
+    hints
+}
+
+/// The interface is attached to another instance than this node is.
+fn attached_elsewhere(own: &Own, interface: &str, shown: &NetworkInterface) -> Option<String> {
+    let attached = shown.attachment()?.instance_id().filter(|id| !id.is_empty())?;
+    let own = own.instance_id.as_deref()?;
+    (attached != own).then(|| {
+        sentence(&format!(
+            "the interface {interface} belongs to {attached}, but this node is {own}: \
+             correct its network_interface_id, or its instance_id"
+        ))
+    })
+}
+
+/// Requests leave by an address that a move of an elastic IP takes away.
+fn moving_way_out(
+    cluster: &Cluster,
+    interface: &str,
+    shown: &NetworkInterface,
+    endpoint: IpAddr,
+    source: IpAddr,
+) -> Option<String> {
+    if !is_public(endpoint) {
+        return None;
+    }
+    let source = source.to_string();
+    let addresses = shown.private_ip_addresses();
+    let from = addresses.iter().find(|a| a.private_ip_address() == Some(&*source))?;
+    // Elastic IPs are associated with the primary private address.
+    let association = from.association().filter(|_| from.primary() == Some(true))?;
+    let public = association.public_ip().unwrap_or("its public address");
+    let mut moving = cluster.groups.iter().filter(|g| g.mine).flat_map(|g| &g.addresses);
+    let moves = moving.any(|a| association.allocation_id() == Some(&*a.allocation_id));
+    let automatic = association.ip_owner_id() == Some("amazon");
+    (moves || automatic).then(|| {
+        sentence(&format!(
+            "after handing an elastic IP over this node cannot reach the EC2 API any more, since \
+             its requests leave by {public} of {interface}: add a VPC endpoint for ec2, or a \
+             second elastic IP on another address of the node and send them from there"
+        ))
+    })
+}
+
+/// Neither in a VPC nor on this host.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_private() && !ip.is_loopback() && !ip.is_link_local(),
+        // An elastic IP is an IPv4 address: a way out by IPv6 stays.
+        IpAddr::V6(_) => false,
+    }
+}
+
+/// Remembers where a request went: the SDK's endpoint rules are its own.
+#[derive(Clone, Debug, Default)]
+struct SeenEndpoint(Arc<OnceLock<String>>);
+
+impl SeenEndpoint {
+    /// The endpoint's address, and the local one that this machine uses towards it.
+    async fn source(&self) -> Option<(IpAddr, IpAddr)> {
+        let uri: Uri = self.0.get()?.parse().ok()?;
+        let port = uri.port_u16().unwrap_or(443);
+        let host = uri.host()?.trim_matches(['[', ']']).to_owned();
+        let endpoint = lookup_host((host, port)).await.ok()?.find(SocketAddr::is_ipv4)?;
+        let socket = UdpSocket::bind("0.0.0.0:0").await.ok()?;
+        // Sends nothing: it only asks the kernel for the route.
+        socket.connect(endpoint).await.ok()?;
+        Some((endpoint.ip(), socket.local_addr().ok()?.ip()))
+    }
+}
+
+impl Intercept for SeenEndpoint {
+    fn name(&self) -> &'static str {
+        "seen endpoint"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let _ = self.0.set(context.request().uri().to_owned());
+        Ok(())
+    }
+}
