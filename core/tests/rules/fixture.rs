@@ -285,6 +285,20 @@ impl Rig {
         Input::Answer { from, boot: self.boot(from), to_boot: self.me(), link: LINK, answer }
     }
 
+    /// A new life of `peer` answers this node's next heartbeat over `link`.
+    pub(crate) fn new_life_answers(&mut self, peer: NodeId, life: u128, link: LinkId) -> Vec<Output> {
+        let answering = std::mem::take(&mut self.answering);
+        let beat = crate::scenes::next_beat(self, peer);
+        self.answering = answering;
+        self.lives[peer.index()] = life;
+        let Input::Answer { from, boot, to_boot, answer, .. } =
+            self.answering_beat(peer, &beat, Renewal::None, None)
+        else {
+            panic!("an answer")
+        };
+        self.give(Input::Answer { from, boot, to_boot, link, answer })
+    }
+
     /// Runs every deadline up to and including `until`.
     pub(crate) fn run_to(&mut self, until: Timestamp) -> Vec<Output> {
         let mut all = Vec::new();

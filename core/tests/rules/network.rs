@@ -129,6 +129,10 @@ impl Net {
         self.cut.extend([(a, b), (b, a)]);
     }
 
+    pub(crate) fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
+        self.cut.insert((from, to));
+    }
+
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
     }
@@ -183,7 +187,7 @@ impl Net {
     }
 
     fn probe(&mut self, from: NodeId, peer: NodeId) {
-        if self.cut.contains(&(from, peer)) {
+        if self.cut.contains(&(from, peer)) || self.cut.contains(&(peer, from)) {
             return;
         }
         let host = &self.hosts[peer.index()];
@@ -318,9 +322,9 @@ impl Net {
 
     /// When a node became master, the first time since the last [`Net::forget`].
     pub(crate) fn elected_at(&self) -> Option<(NodeId, Timestamp)> {
-        self.journal.iter().find_map(|(at, node, event)| match event.kind {
-            EventKind::RoleChanged { to: RoleName::Master, .. } => Some((*node, *at)),
-            _ => None,
+        self.journal.iter().find_map(|(at, node, event)| {
+            let elected = matches!(event.kind, EventKind::RoleChanged { to: RoleName::Master, .. });
+            elected.then_some((*node, *at))
         })
     }
 }

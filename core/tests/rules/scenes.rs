@@ -49,15 +49,19 @@ pub(crate) fn candidate() -> (Rig, VoteRequest) {
     (rig, out)
 }
 
-/// Runs until this node asks for votes; the third node is heard meanwhile.
+/// Runs until the very step in which this node asks for votes; the third node is heard meanwhile.
 pub(crate) fn stand(rig: &mut Rig) -> VoteRequest {
     let third = if rig.config.me == W { B } else { W };
-    for _ in 0..60 {
-        let out = rig.pass(millis(100));
+    for _ in 0..200 {
+        let next = rig.node.next_deadline().min(rig.now + H);
+        let out = rig.run_to(next);
         if !crate::reading::requests(&out).is_empty() {
             return candidacy(&out);
         }
-        rig.beat(third, Beat::idle());
+        let out = rig.beat(third, Beat::idle());
+        if !crate::reading::requests(&out).is_empty() {
+            return candidacy(&out);
+        }
     }
     panic!("it does not stand");
 }

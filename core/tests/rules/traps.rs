@@ -336,8 +336,7 @@ fn an_answer_of_a_voters_replaced_life_does_not_count() {
     let beat = next_beat(&mut rig, W);
     let before = rig.now + rig.group().lease_left;
     let late = rig.renewing(W, &beat);
-    let new = boot(W, 2);
-    rig.give(Input::BootAnswered { peer: W, boot: new, link: LINK });
+    rig.new_life_answers(W, 2, LINK);
     // when an answer of its first life arrives late, then nothing is renewed.
     rig.give(late);
     assert_eq!(rig.now + rig.group().lease_left, before);
