@@ -218,6 +218,7 @@ fn the_random_wait_differs_by_seed_and_repeats_by_seed() {
         loop {
             let next = rig.node.next_deadline();
             let out = rig.run_to(next);
+            eprintln!("{next:?} {:?}", events(&out));
             if !requests(&out).is_empty() {
                 return rig.now.since(failed_at);
             }
