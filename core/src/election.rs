@@ -486,6 +486,7 @@ impl Group {
         let lease = cx.s.lease();
         self.denied_for_self = false;
         self.retry_at = cx.now;
+        self.voter.reserved = None;
         let (interval, order) = match successor {
             Some(successor) if successor == me => (Duration::ZERO, Order::First),
             Some(successor) => {

@@ -274,20 +274,28 @@ impl Group {
                 at: cx.now,
             });
         }
-        if let Role::Master(mastership) = &self.role
-            && elected.node != cx.s.config.me
-            && elected.term > mastership.term
-        {
-            let cause = mastership.cause;
-            self.change_role(cx, cause, "another was elected in a higher term", |group, _| {
-                group.role = Role::Backup;
-            });
-        } else if matches!(self.role, Role::Holding(_)) && elected.node != cx.s.config.me {
-            self.give_up(cx, "another was elected");
-            self.change_role(cx, Cause::MasterSilent, "another was elected", |group, _| {
-                group.role = Role::Backup;
-            });
+        if elected.node == cx.s.config.me {
+            return;
         }
+        let (cause, reason) = match &self.role {
+            Role::Master(mastership) if elected.term > mastership.term => {
+                (mastership.cause, "another was elected in a higher term")
+            }
+            Role::Holding(_) => {
+                self.give_up(cx, "another was elected");
+                (Cause::MasterSilent, "another was elected")
+            }
+            Role::None | Role::Backup | Role::Master(_) => return,
+        };
+        self.change_role(cx, cause, reason, |group, _| group.role = Role::Backup);
+        // The new master has a whole interval to be heard.
+        self.wait = Wait {
+            from: cx.now,
+            interval: cx.s.lease(),
+            order: Order::Skew,
+            cause: Cause::MasterSilent,
+            evidence: None,
+        };
     }
 
     /// Whether this node may stand at all.

@@ -16,9 +16,7 @@ use crate::message::{
 use crate::output::Output;
 use crate::peer::{Copy, Heard};
 use crate::shared::{Cx, Shared};
-use crate::types::{
-    BootId, CheckId, LinkId, NodeId, RequestId, SendNumber, Standing, Term, Timestamp,
-};
+use crate::types::{BootId, CheckId, LinkId, NodeId, RequestId, Standing, Term, Timestamp};
 
 /// So many commands passed on to a master are awaited at once.
 const FORWARDS: usize = 16;
@@ -616,13 +614,14 @@ impl Node {
 
     /// Tells at once what was just given up; heartbeats repeat it.
     fn send_take_backs(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let next = SendNumber(self.s.last_send.0 + 1);
-        let news = |group: &Group| group.take_backs.iter().any(|pending| pending.since == next);
+        let told = self.s.take_backs_told;
+        let news = |group: &Group| group.take_backs.iter().any(|pending| pending.since > told);
         if !self.groups.iter().any(news) {
             return;
         }
         let list = self.pending_take_backs();
         let send = self.s.new_send(now).number;
+        self.s.take_backs_told = send;
         for to in self.s.config.peers() {
             let request = Request::TakeBack(TakeBacks { send, list: list.clone() });
             out.push(Output::Send { to, request });
@@ -647,6 +646,7 @@ impl Node {
         self.s.beat_now = false;
         self.s.beat_at = Some(now);
         let sent = self.s.new_send(now);
+        self.s.take_backs_told = sent.number;
         let take_backs = self.pending_take_backs();
         let mut cx = Cx { now, s: &mut self.s, out };
         let groups = self.groups.iter_mut().map(|group| group.beat(&mut cx, sent)).collect();

@@ -100,6 +100,8 @@ pub(crate) struct Shared {
     pub(crate) peers: Vec<Peer>,
     sends: VecDeque<Sent>,
     pub(crate) last_send: SendNumber,
+    /// The last send that carried everything taken back up to it.
+    pub(crate) take_backs_told: SendNumber,
     /// When the last round of heartbeats went out.
     pub(crate) beat_at: Option<Timestamp>,
     /// A heartbeat is wanted at once.
@@ -155,6 +157,7 @@ impl Shared {
             peers: config.nodes.iter().map(|node| Peer::new(node.links)).collect(),
             sends: VecDeque::new(),
             last_send: SendNumber::default(),
+            take_backs_told: SendNumber::default(),
             beat_at: None,
             beat_now: true,
             standing: Standing::Joining,
