@@ -306,6 +306,9 @@ impl Rig {
             self.now = self.now.max(self.node.next_deadline());
             all.extend(self.give(Input::DeadlineReached));
             assert!(all.len() < 100_000, "it never rests");
+            if all.contains(&Output::Stopped) {
+                return all; // The process has ended.
+            }
         }
         self.now = self.now.max(until);
         all

@@ -193,10 +193,13 @@ fn a_resigned_master_whose_successor_fails_stands_after_one_lease_and_is_rolled_
 
 #[test]
 fn a_resigned_master_reserves_its_own_vote_as_well() {
-    let (mut rig, _) = handing_over();
-    let denied = denial(&rig.ask(B, 900));
-    // Its promise to itself is dropped, and the successor is granted at once;
-    assert_eq!(denied.reason, DenialReason::TermTooLow);
+    // Given a resignation in favour of lb-b, when lb-c asks the one that resigned,
+    let mut rig = master_of(three_balancers(A));
+    let (_, request) = offer(&rig.give(switchover(Some(B), false)));
+    answer_offer(&mut rig, B, request.send, Ok(Done::Accepted));
+    // then its vote is reserved; lb-b has it at once.
+    assert_eq!(denial(&rig.ask(W, 900)).reason, DenialReason::Reserved(B));
+    assert_eq!(votes(&rig.ask(B, 901)), [Vote::Granted]);
 }
 
 #[test]
@@ -213,8 +216,8 @@ fn the_successors_side_accepts_or_says_why_not() {
     assert_eq!(offer(&mut backup(), W, TERM, false), Err(Refusal::NotMaster), "not the master");
     assert_eq!(offer(&mut witness(), A, TERM, false), Err(Refusal::NotAMember(W)));
     let mut joining = Rig::new(config(B));
-    // Its first contact makes a majority: what is left is a node that hears nobody else.
-    assert!(offer(&mut joining, A, TERM, false).is_ok());
+    let refusal = Refusal::Standing(B, Standing::Joining);
+    assert_eq!(offer(&mut joining, A, TERM, true), Err(refusal), "it heard nobody before");
     let mut stopping = backup();
     stopping.give(Input::Stop);
     assert_eq!(offer(&mut stopping, A, TERM, false), Err(Refusal::Stopping));

@@ -6,7 +6,9 @@
 
 mod candidate;
 mod crash;
+mod fenced;
 mod fixture;
+mod guard;
 mod handover;
 mod health;
 mod master;

@@ -113,13 +113,17 @@ fn a_reload_to_a_longer_interval_does_not_end_the_lease() {
 }
 
 #[test]
-fn a_reload_that_takes_the_masters_priority_away_leaves_the_master_serving() {
-    // It hands over as any unfit master: to a node that may lead; until then it serves.
+fn a_master_whose_priority_is_taken_away_resigns_to_a_ready_node() {
+    let unnamed = || with(config(A), |config| config.groups[0].priorities[0] = None);
     let mut rig = master();
-    let new = with(config(A), |config| config.groups[0].priorities[0] = None);
-    let out = rig.give(reload(new));
-    assert_eq!(mutating(&out), []);
-    assert_ne!(rig.role(), RoleName::None, "a lease is given up by a resignation only");
+    let out = rig.give(reload(unnamed()));
+    assert_eq!(rig.role(), RoleName::Holding);
+    assert_eq!(take_backs(&out).len(), 2, "by a resignation, as any unfit master");
+    // While nobody could take over, it serves on.
+    let mut rig = master();
+    rig.beat(B, Beat { healthy: false, ..Beat::idle() });
+    rig.give(reload(unnamed()));
+    assert_eq!(rig.role(), RoleName::Master);
 }
 
 #[test]
