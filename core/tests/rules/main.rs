@@ -13,6 +13,7 @@ mod handover;
 mod health;
 mod master;
 mod network;
+mod ops;
 mod order;
 mod ownership;
 mod properties;

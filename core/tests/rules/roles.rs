@@ -143,25 +143,150 @@ fn assert_rows(scene: fn() -> Rig, expected: &str) {
 
 #[test]
 fn what_a_backup_makes_of_each_input() {
-    assert_rows(backup, "");
+    let rows = "
+        deadline                 nothing; backup
+        idle heartbeat           hears; backup
+        master of a lower term   hears; backup
+        master of term 900       renews; backup
+        elected in 900, third    hears; backup
+        vote for term 1          denies: term-too-low; backup
+        vote for term 900        grants; backup
+        release of 900           acknowledges; backup
+        resignation of 900       acknowledges, stands; candidate
+        offer in 900             accepts; backup
+        switchover of a peer     refuses: NotMaster; backup
+        vote of the past         nothing; backup
+        take-back answered       nothing; backup
+        boot answered            nothing; backup
+        connection refused       stands; candidate
+        connections closed       probes; backup
+        unknown check            nothing; backup
+        unknown call             nothing; backup
+        moved: read hint         reads; backup
+        bad preflight            nothing; backup
+        disk failed              nothing; backup
+        switchover here          asks a peer; backup
+        stop                     stops; backup
+    ";
+    assert_rows(backup, rows);
 }
 
 #[test]
 fn what_a_candidate_makes_of_each_input() {
-    assert_rows(|| candidate().0, "");
+    let rows = "
+        deadline                 nothing; candidate
+        idle heartbeat           hears; candidate
+        master of a lower term   hears; candidate
+        master of term 900       renews, takes back; backup
+        elected in 900, third    hears, takes back; backup
+        vote for term 1          denies: term-too-low, takes back; backup
+        vote for term 900        grants, takes back; backup
+        release of 900           acknowledges; candidate
+        resignation of 900       acknowledges, takes back, stands; candidate
+        offer in 900             accepts; candidate
+        switchover of a peer     refuses: NotMaster; candidate
+        vote of the past         nothing; candidate
+        take-back answered       nothing; candidate
+        boot answered            nothing; candidate
+        connection refused       nothing; candidate
+        connections closed       probes; candidate
+        unknown check            nothing; candidate
+        unknown call             nothing; candidate
+        moved: read hint         reads; candidate
+        bad preflight            nothing; candidate
+        disk failed              nothing; candidate
+        switchover here          refuses: NoMaster; candidate
+        stop                     takes back; backup
+    ";
+    assert_rows(|| candidate().0, rows);
 }
 
 #[test]
 fn what_a_master_makes_of_each_input() {
-    assert_rows(master, "");
+    let rows = "
+        deadline                 nothing; master
+        idle heartbeat           hears; master
+        master of a lower term   hears; master
+        master of term 900       hears; backup
+        elected in 900, third    hears; backup
+        vote for term 1          denies: promised-to-master; master
+        vote for term 900        denies: promised-to-master; master
+        release of 900           acknowledges; master
+        resignation of 900       acknowledges; master
+        offer in 900             accepts; master
+        switchover of a peer     asks a peer; master
+        vote of the past         nothing; master
+        take-back answered       nothing; master
+        boot answered            nothing; master
+        connection refused       nothing; master
+        connections closed       probes; master
+        unknown check            nothing; master
+        unknown call             nothing; master
+        moved: read hint         reads, claims; master
+        bad preflight            nothing; master
+        disk failed              nothing; master
+        switchover here          asks a peer; master
+        stop                     asks a peer; master
+    ";
+    assert_rows(master, rows);
 }
 
 #[test]
 fn what_a_holding_master_makes_of_each_input() {
-    assert_rows(holding, "");
+    let rows = "
+        deadline                 nothing; holding
+        idle heartbeat           hears; holding
+        master of a lower term   hears; holding
+        master of term 900       hears; backup
+        elected in 900, third    hears; backup
+        vote for term 1          denies: promised-to-master; holding
+        vote for term 900        denies: promised-to-master; holding
+        release of 900           acknowledges; holding
+        resignation of 900       acknowledges; holding
+        offer in 900             accepts; holding
+        switchover of a peer     refuses: NotMaster; holding
+        vote of the past         nothing; holding
+        take-back answered       nothing; holding
+        boot answered            nothing; holding
+        connection refused       nothing; holding
+        connections closed       probes; holding
+        unknown check            nothing; holding
+        unknown call             nothing; holding
+        moved: read hint         reads; holding
+        bad preflight            nothing; holding
+        disk failed              nothing; holding
+        switchover here          refuses: NoMaster; holding
+        stop                     stops; holding
+    ";
+    assert_rows(holding, rows);
 }
 
 #[test]
 fn what_a_witness_makes_of_each_input() {
-    assert_rows(witness, "");
+    let rows = "
+        deadline                 nothing; none
+        idle heartbeat           hears; none
+        master of a lower term   hears; none
+        master of term 900       renews; none
+        elected in 900, third    hears; none
+        vote for term 1          denies: term-too-low; none
+        vote for term 900        grants; none
+        release of 900           acknowledges; none
+        resignation of 900       acknowledges; none
+        offer in 900             refuses: NotAMember(NodeId(2)); none
+        switchover of a peer     refuses: NotMaster; none
+        vote of the past         nothing; none
+        take-back answered       nothing; none
+        boot answered            nothing; none
+        connection refused       nothing; none
+        connections closed       probes; none
+        unknown check            nothing; none
+        unknown call             nothing; none
+        moved: read hint         nothing; none
+        bad preflight            nothing; none
+        disk failed              nothing; none
+        switchover here          asks a peer; none
+        stop                     stops; none
+    ";
+    assert_rows(witness, rows);
 }

@@ -137,6 +137,17 @@ fn a_candidate_that_gave_way_to_a_better_one_counts_no_later_grant() {
 }
 
 #[test]
+fn a_candidacy_below_an_elected_term_is_given_up() {
+    // Given a candidate that hears from a third node that another was elected in a higher term,
+    let (mut rig, request) = candidate();
+    let elected = Some(Elected { term: Term(900), node: A });
+    rig.beat(W, Beat { elected, ..Beat::idle() });
+    // when its grant comes late, then it does not lead in a term that is over.
+    rig.vote(W, &request, Vote::Granted);
+    assert_eq!(rig.role(), RoleName::Backup);
+}
+
+#[test]
 fn a_grant_after_the_lease_that_it_would_give_is_not_counted() {
     // Given two misses, so that a candidacy lasts as long as the lease that it would give,
     let short = with(config(B), |config| config.timing = timing(H, 2));
