@@ -38,7 +38,7 @@ impl Group {
     fn stand(&mut self, cx: &mut Cx<'_>) {
         let Some(rank) = self.own_rank(cx.s) else { return };
         let (me, boot) = (cx.s.config.me, cx.s.boot);
-        let term = self.voter.seen.max(self.term()).next();
+        let term = self.next_term();
         let sent = cx.s.new_send(cx.now);
         let nodes = cx.s.config.nodes.len();
         let cause = match self.role {
@@ -368,9 +368,9 @@ impl Group {
                     && evidence.node != s.config.me
                     && s.config.timing.crash_detection
             });
-            // Answers when it knows: the probe is out, or the resignation is on its way.
-            if evident || (elected && request.cause.is_given_up()) {
-                return Decision::Wait(reason, promise.until.min(waiting.until));
+            // Answers when it knows: the probe is out, or the take-back is on its way.
+            if evident || !elected || request.cause.is_given_up() {
+                return Decision::Wait(reason, promise.until);
             }
             return wait(reason, promise.until);
         }

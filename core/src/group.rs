@@ -246,6 +246,11 @@ impl Group {
         self.elected.map_or(self.elected_floor, |elected| elected.term)
     }
 
+    /// The term of this node's next candidacy.
+    pub(crate) fn next_term(&self) -> Term {
+        self.voter.seen.max(self.term()).next()
+    }
+
     /// Takes in who was elected, from whomever it comes.
     pub(crate) fn learn_elected(&mut self, cx: &mut Cx<'_>, elected: Elected) {
         let known = self.elected.is_some_and(|known| known.term >= elected.term);
@@ -305,7 +310,7 @@ impl Group {
             && s.standing.may_lead()
             && s.is_healthy(self.id)
             && s.effective_priority(self.id).is_some()
-            && s.terms_are_reserved()
+            && s.is_reserved(self.next_term())
     }
 
     /// This node's place in the order of candidates.

@@ -119,6 +119,7 @@ impl Group {
                 Role::Master(_) => self.ownership.holds_all(),
                 Role::None | Role::Backup | Role::Holding(_) => self.ownership.holder() == Some(me),
             },
+            seen: self.voter.seen,
             mastered,
             elected: self.elected,
         }
@@ -134,6 +135,7 @@ impl Group {
         beat: &GroupBeat,
     ) -> GroupBeatAnswer {
         let (node, boot) = from;
+        self.voter.seen = self.voter.seen.max(beat.seen);
         if let Some(elected) = beat.elected {
             self.learn_elected(cx, elected);
         }

@@ -86,6 +86,8 @@ pub struct GroupBeat {
     pub healthy: bool,
     /// Whether the cloud showed all the group's addresses at the sender.
     pub holds: bool,
+    /// The highest term that the sender has seen, so that all have seen it before it matters.
+    pub seen: Term,
     /// Present if the sender is master with a valid lease.
     pub mastered: Option<Mastered>,
     /// The highest term known to have been elected.

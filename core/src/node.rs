@@ -132,6 +132,9 @@ impl Node {
             Input::Persisted(durable) => {
                 self.s.disk = durable;
                 self.s.write_ended = true;
+                if self.s.is_written() {
+                    self.s.writing_since = None;
+                }
                 Cx { now, s: &mut self.s, out }.clear(AlarmName::StateNotWritable);
             }
             Input::PersistFailed => {
@@ -717,7 +720,9 @@ impl Node {
         // `Cx` wants what it may change; nothing is changed here.
         let now = self.s.now;
         let mut next = self.heartbeat_due().min(self.s.stopping.unwrap_or(Timestamp::NEVER));
-        next = next.min(self.s.first_write_deadline());
+        if self.s.write_deadline() > now {
+            next = next.min(self.s.write_deadline());
+        }
         if self.s.beat_now {
             next = now;
         }

@@ -31,6 +31,8 @@ const GUARD_PACE: Duration = Duration::from_secs(10);
 const GUARD_WATCH: Duration = Duration::from_secs(300);
 /// Where two reads must agree, they lie so far apart.
 const AGREEMENT: Duration = Duration::from_secs(2);
+/// For so long after a change that was acknowledged a read may still show the state before it.
+const STALENESS: Duration = Duration::from_secs(15);
 /// Retries are full jitter up to this.
 const RETRY_MOST: Duration = Duration::from_secs(2);
 const RETRY_LEAST: Duration = Duration::from_millis(100);
@@ -65,6 +67,8 @@ pub(crate) struct Address {
     pub(crate) verified_at: Option<Timestamp>,
     /// The last association read, and when the read began.
     observed: Option<(Option<Association>, Timestamp)>,
+    /// When the last read that could tell something began.
+    looked_at: Option<Timestamp>,
     /// The mutating call under way.
     calling: Option<Calling>,
     /// What the master still has to do.
@@ -80,6 +84,8 @@ pub(crate) struct Address {
     changed_at: Timestamp,
     /// Associations known from before our claims; `None` for "nobody held it".
     before: VecDeque<Option<AssociationId>>,
+    /// When a claim of ours was last acknowledged.
+    acknowledged_at: Option<Timestamp>,
     /// First seen then: a state that a second read must confirm.
     suspected_at: Option<Timestamp>,
     /// Repairs within the last minute.
@@ -128,6 +134,7 @@ impl Ownership {
             known: Known::Unknown,
             verified_at: None,
             observed: None,
+            looked_at: None,
             calling: None,
             plan: Plan::Settled,
             claimed: false,
@@ -136,6 +143,7 @@ impl Ownership {
             failures: 0,
             changed_at: Timestamp::default(),
             before: VecDeque::new(),
+            acknowledged_at: None,
             suspected_at: None,
             repairs: VecDeque::new(),
         };
@@ -212,7 +220,9 @@ impl Ownership {
     pub(crate) fn doubt(&mut self, now: Timestamp) {
         self.read_at = self.read_at.min(now + AGREEMENT);
         for address in &mut self.addresses {
-            if matches!(address.known, Known::Owned(_)) {
+            if let Known::Owned(association) = &address.known {
+                let association = association.clone();
+                address.remember(Some(association));
                 address.known = Known::Unknown;
                 address.observed = None;
             }
@@ -276,6 +286,18 @@ impl Group {
             }
             return;
         }
+        let uncertain = address.uncertain && !active(Mutation::RetryUnconditional);
+        let fenced = cx.s.config.claim == ClaimMode::Fenced || uncertain;
+        let Some(operation) = address.next_operation(id, fenced, cx.s.config.me) else {
+            // Not without a fresh look, and then decided anew; after a read that failed, its pause.
+            address.plan = Plan::Claim { permit: Permit::Undecided, why };
+            let looked = address.looked_at.is_some_and(|at| at >= address.changed_at);
+            let idle = self.ownership.reading.is_none() && self.ownership.read_failures == 0;
+            if idle && !looked {
+                self.ownership.read_at = cx.now;
+            }
+            return;
+        };
         let interval = cx.s.interval();
         let enough = lease_until.left(cx.now) >= interval || active(Mutation::CallWithoutLease);
         let permitted = match permit {
@@ -288,23 +310,11 @@ impl Group {
         if !permitted {
             if !matches!(permit, Permit::After(_)) {
                 // Decided here: from now on a majority must answer, at once.
-                let permit = Permit::After(cx.s.last_send);
-                address.plan = Plan::Claim { permit, why };
+                address.plan = Plan::Claim { permit: Permit::After(cx.s.last_send), why };
                 cx.s.beat_now = true;
             }
             return;
         }
-        let uncertain = address.uncertain && !active(Mutation::RetryUnconditional);
-        let fenced = cx.s.config.claim == ClaimMode::Fenced || uncertain;
-        let Some(operation) = address.next_operation(id, fenced, cx.s.config.me) else {
-            if matches!(permit, Permit::Votes) {
-                address.plan = Plan::Claim { permit: Permit::After(cx.s.last_send), why };
-            }
-            if self.ownership.reading.is_none() {
-                self.ownership.read_at = cx.now; // Not without a fresh look.
-            }
-            return;
-        };
         // Each later call is decided anew.
         address.plan = Plan::Claim { permit: Permit::Undecided, why };
         let not_after = Some(Timestamp::from_nanos(
@@ -431,6 +441,7 @@ impl Group {
                     Some((Some(Association { id: association.clone(), holder }), now));
                 address.plan = Plan::Settled;
                 address.claimed = true;
+                address.acknowledged_at = Some(now);
                 address.uncertain = false;
                 address.failures = 0;
                 address.suspected_at = None;
@@ -525,6 +536,7 @@ impl Group {
             }
             return;
         }
+        address.looked_at = Some(began);
         let before = address.known.name();
         match address.judge(cx.now, seen.association.as_ref(), me, master) {
             Judgement::Mine(association) => {
@@ -681,9 +693,15 @@ impl Address {
         me: NodeId,
         master: bool,
     ) -> Judgement {
+        let known = self.before.contains(&seen.map(|association| association.id.clone()));
         if let Some(association) = seen
             && association.holder == Holder::Node(me)
         {
+            // One of ours from before another held it may be shown late.
+            let current = matches!(&self.known, Known::Owned(id) if *id == association.id);
+            if master && known && !current && !self.is_agreed(now) {
+                return Judgement::LookAgain;
+            }
             return Judgement::Mine(association.id.clone());
         }
         // While it is being claimed, whatever is shown is what the next call is fenced by.
@@ -691,21 +709,20 @@ impl Address {
         if !master || !self.claimed || claiming || active(Mutation::StaleReadIsMove) {
             return Judgement::Elsewhere;
         }
-        let known = self.before.contains(&seen.map(|association| association.id.clone()));
+        // Reads are stale for a while after a change, and not for ever.
+        let fresh = self.acknowledged_at.is_some_and(|at| now.since(at) < STALENESS);
         match seen {
-            Some(_) if known => Judgement::Stale,
-            Some(_) => Judgement::Elsewhere,
+            Some(_) if known && fresh => Judgement::Stale,
             // Nobody held it before either: here an id is missing that would tell.
-            None if known => match self.suspected_at {
-                Some(at) if now.since(at) >= AGREEMENT => Judgement::Elsewhere,
-                Some(_) => Judgement::LookAgain,
-                None => {
-                    self.suspected_at = Some(now);
-                    Judgement::LookAgain
-                }
-            },
-            None => Judgement::Elsewhere,
+            None if known && !self.is_agreed(now) => Judgement::LookAgain,
+            Some(_) | None => Judgement::Elsewhere,
         }
+    }
+
+    /// Whether a second look, some time after the first, has shown the same doubtful state.
+    fn is_agreed(&mut self, now: Timestamp) -> bool {
+        let since = *self.suspected_at.get_or_insert(now);
+        now.since(since) >= AGREEMENT
     }
 
     /// The next call of a claim; `None` if that needs a fresh read first.
@@ -728,6 +745,10 @@ impl Address {
     fn remember_before(&mut self) {
         let Some((association, _)) = &self.observed else { return };
         let id = association.as_ref().map(|association| association.id.clone());
+        self.remember(id);
+    }
+
+    fn remember(&mut self, id: Option<AssociationId>) {
         if self.before.contains(&id) {
             return;
         }

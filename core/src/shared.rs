@@ -19,8 +19,8 @@ use crate::types::{
 
 /// So many sends are remembered; at the fastest pace (H/4, ten misses) forty last a lease.
 const REMEMBERED_SENDS: usize = 128;
-/// A first write that takes longer is not waited for: voting goes on (design 3.2).
-const FIRST_WRITE: Duration = Duration::from_secs(10);
+/// A write that takes longer is not waited for.
+const WRITE: Duration = Duration::from_secs(10);
 /// So many terms are reserved on disk ahead of use.
 const TERMS_AHEAD: u64 = 1_000;
 
@@ -124,6 +124,8 @@ pub(crate) struct Shared {
     pub(crate) terms_lost: Option<Vec<bool>>,
     /// Whether the first write of this life has ended, well or not.
     pub(crate) write_ended: bool,
+    /// Since when a write is under way.
+    pub(crate) writing_since: Option<Timestamp>,
     /// The lease at the start of this life: a restart waits at least as long.
     started_lease: Duration,
     next_call: u64,
@@ -171,6 +173,7 @@ impl Shared {
             disk,
             terms_lost,
             write_ended: false,
+            writing_since: Some(now),
             started_lease: config.timing.lease(),
             next_call: 0,
             stopping: None,
@@ -261,15 +264,22 @@ impl Shared {
         CallId(self.next_call)
     }
 
-    /// Whether a restart would know of a term used now: the first write of this life has ended,
-    /// or hangs for so long that waiting for it would be worse.
-    pub(crate) fn terms_are_reserved(&self) -> bool {
-        self.write_ended || self.now.since(self.started) >= FIRST_WRITE
+    /// Whether a restart would know that `term` was used: it is reserved on disk. A disk that
+    /// fails, or hangs for long, is not waited for: voting goes on (design 3.2).
+    pub(crate) fn is_reserved(&self, term: Term) -> bool {
+        term <= self.disk.ceiling && self.write_ended
+            || self.alarms.contains_key(&AlarmName::StateNotWritable)
+            || self.now >= self.write_deadline()
     }
 
-    /// When a first write that hangs is no longer waited for.
-    pub(crate) fn first_write_deadline(&self) -> Timestamp {
-        if self.terms_are_reserved() { Timestamp::NEVER } else { self.started + FIRST_WRITE }
+    /// Whether everything ordered is on disk.
+    pub(crate) fn is_written(&self) -> bool {
+        self.disk == self.ordered
+    }
+
+    /// When a write under way is no longer waited for.
+    pub(crate) fn write_deadline(&self) -> Timestamp {
+        self.writing_since.map_or(Timestamp::NEVER, |since| since + WRITE)
     }
 
     /// Whether a promise of `lease` would be remembered through a restart: it is no longer than
@@ -292,6 +302,7 @@ impl Shared {
             return None;
         }
         let elected = elected.to_vec();
+        self.writing_since = self.writing_since.or(Some(self.now));
         self.ordered = Durable { ceiling, elected, longest_promise: longest };
         Some(self.ordered.clone())
     }

@@ -108,8 +108,8 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Option<SharedCredentialsProvi
     };
     let config = ours(shared, config);
     // Root certificates are read from disk and parsed.
-    let tls = shared.settings.provider == Provider::Aws;
-    let connections = tokio::task::spawn_blocking(move || Connections::new(config, tls)).await;
+    let plain = shared.settings.endpoint_url.as_ref().is_some_and(|url| url.starts_with("http:"));
+    let connections = tokio::task::spawn_blocking(move || Connections::new(config, !plain)).await;
     match connections {
         Ok(connections) => {
             shared.connections.send_replace(Some(Arc::new(connections)));

@@ -4,9 +4,12 @@
 //! kept for **90 s** after its last use, then closed at the next look; any number per host
 //! (`pool_idle_timeout`, `pool_max_idle_per_host` of `hyper_util::client::legacy::Builder`, which
 //! the SDK leaves as they are). Against a stub: after 80 s idle the same connection served, after
-//! 95 s a new one. TCP keep-alive is off. How long an EC2 endpoint keeps an idle connection is not
+//! 95 s a new one (`tests::warm::measure_the_pool`). TCP keep-alive is off. How long an EC2 endpoint keeps an idle connection is not
 //! documented and could not be measured here; load balancers in front of such endpoints usually
 //! keep one for 60 s. So each is used every [`super::KEEP_WARM`] (15 s), four times as often.
+//!
+//! A call over a warm connection costs 0.5 ms on loopback (median of 200, two cores shared by
+//! seven busy processes; p99 5 ms), serialising, signing and parsing included.
 //!
 //! HTTP/1.1 serves one call a connection, so as many are kept as addresses may have to be claimed
 //! at once: that many reads are sent at the same time. (A server that speaks HTTP/2 gets one.)
@@ -145,7 +148,7 @@ fn build(config: &Config, tls: bool) -> Client {
 /// Keeps as many connections open as claims may need at once, for ever.
 pub(super) async fn keep_warm(shared: &Arc<Shared>) {
     let mut random = Random::new(getrandom::u64().unwrap_or(0));
-    let usual = shared.settings.keep_warm;
+    let usual = shared.settings.keep_warm.max(Duration::from_millis(10));
     let mut retry = FIRST_RETRY;
     loop {
         let Some(connections) = shared.connections() else { return };

@@ -86,8 +86,7 @@ impl Ahead {
             let pause = match self.fetch(&source).await {
                 Ok(()) => {
                     retry = FIRST_RETRY;
-                    let half = self.left().map_or(LONGEST_PAUSE, |left| left / 2);
-                    half.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+                    pause_after(self.left())
                 }
                 Err(trouble) => {
                     tracing::warn!(error = %trouble, "credentials could not be fetched");
@@ -113,6 +112,12 @@ impl Ahead {
     }
 }
 
+/// The pause before credentials with so much life left are fetched anew.
+fn pause_after(left: Option<Duration>) -> Duration {
+    let half = left.map_or(LONGEST_PAUSE, |left| left / 2);
+    half.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+}
+
 impl ProvideCredentials for Ahead {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
@@ -128,4 +133,87 @@ impl ProvideCredentials for Ahead {
 #[allow(clippy::disallowed_methods, reason = "an expiry is a time of day, and nothing rests on it")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Fails at first, and then gives credentials that last a quarter of an hour.
+    #[derive(Debug)]
+    struct Source {
+        asked: AtomicUsize,
+        fails: usize,
+    }
+
+    impl ProvideCredentials for Source {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+            future::ProvideCredentials::ready(if asked < self.fails {
+                Err(CredentialsError::provider_error("metadata is down"))
+            } else {
+                let key = format!("key-{asked}");
+                let expiry = wall_clock() + Duration::from_secs(900);
+                Ok(Credentials::new(key, "secret", None, Some(expiry), "test"))
+            })
+        }
+    }
+
+    async fn key(ahead: &Ahead) -> Option<String> {
+        let credentials = ahead.provide_credentials().await.ok()?;
+        Some(credentials.access_key_id().to_owned())
+    }
+
+    #[test]
+    fn they_are_fetched_at_half_of_their_life() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert_eq!(pause_after(Some(minutes(20))), minutes(10));
+        assert_eq!(pause_after(Some(minutes(360))), LONGEST_PAUSE);
+        assert_eq!(pause_after(Some(Duration::ZERO)), SHORTEST_PAUSE);
+        assert_eq!(pause_after(None), LONGEST_PAUSE);
+    }
+
+    #[tokio::test]
+    async fn a_failing_source_is_asked_again_and_a_call_never_waits_for_it() {
+        // Given a source that fails once,
+        let ahead = Ahead::default();
+        let source = Source { asked: AtomicUsize::new(0), fails: 1 };
+        let source = SharedCredentialsProvider::new(source);
+        let keeper = ahead.clone();
+        let keeping = tokio::spawn(async move { keeper.keep(Some(source)).await });
+        // when a call asks, then it hears no at once,
+        assert_eq!(key(&ahead).await, None);
+        // and gets some once the source has recovered.
+        assert!(ahead.loaded(Duration::from_secs(10)).await);
+        assert_eq!(key(&ahead).await.as_deref(), Some("key-1"));
+        assert_eq!(ahead.trouble(), None);
+        assert!(ahead.left().is_some_and(|left| left > Duration::from_secs(800)));
+        // When the cloud does not accept them, then others are fetched.
+        ahead.refresh();
+        let wait = async {
+            while key(&ahead).await.as_deref() != Some("key-2") {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap();
+        keeping.abort();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_renewed_is_used_on() {
+        let ahead = Ahead::default();
+        let past = wall_clock() - Duration::from_secs(60);
+        ahead.set(Credentials::new("old", "secret", None, Some(past), "test"));
+        let source = Source { asked: AtomicUsize::new(0), fails: usize::MAX };
+        let source = SharedCredentialsProvider::new(source);
+        let failed = ahead.fetch(&source).await;
+        assert!(failed.unwrap_err().contains("metadata is down"));
+        assert_eq!(key(&ahead).await.as_deref(), Some("old"));
+        assert_eq!(ahead.left(), Some(Duration::ZERO));
+    }
 }

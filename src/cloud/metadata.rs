@@ -32,14 +32,12 @@ impl Metadata {
         if disabled.is_ok_and(|value| value.eq_ignore_ascii_case("true")) {
             return None;
         }
-        let config = ProviderConfig::without_region().with_http_client(http_client(false));
-        let client = imds::Client::builder()
-            .configure(&config)
-            .max_attempts(1)
-            .connect_timeout(WITHIN)
-            .read_timeout(WITHIN)
-            .build();
-        Some(Self(client))
+        Some(Self(builder().build()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn at(endpoint: &str) -> Self {
+        Self(builder().endpoint(endpoint).unwrap().build())
     }
 
     /// This machine's instance.
@@ -78,6 +76,15 @@ impl Metadata {
             Ok(Err(error)) => Err(format!("instance metadata: {}", chain(&error))),
         }
     }
+}
+
+fn builder() -> imds::client::Builder {
+    let config = ProviderConfig::without_region().with_http_client(http_client(false));
+    imds::Client::builder()
+        .configure(&config)
+        .max_attempts(1)
+        .connect_timeout(WITHIN)
+        .read_timeout(WITHIN)
 }
 
 /// This machine's instance id, if instance metadata tells it in time: for `node = "auto"`.

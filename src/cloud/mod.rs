@@ -178,20 +178,29 @@ impl Cloud {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, CloudStartError> {
         client::check(&settings)?;
+        let metadata = match settings.provider {
+            Provider::Aws => metadata::Metadata::unless_disabled(),
+            Provider::Simulated => None,
+        };
+        Ok(Self::start(settings, metadata, observer))
+    }
+
+    fn start(
+        settings: Settings,
+        metadata: Option<metadata::Metadata>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             own: watch::Sender::new(Own::of_file(&settings.cluster)),
             cluster: watch::Sender::new(Arc::new(settings.cluster.clone())),
             connections: watch::Sender::new(None),
             credentials: Ahead::default(),
-            metadata: match settings.provider {
-                Provider::Aws => metadata::Metadata::unless_disabled(),
-                Provider::Simulated => None,
-            },
+            metadata,
             observer,
             settings,
         });
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
-        Ok(Self { shared, _upkeep: Arc::new(AbortOnDropHandle::new(upkeep)) })
+        Self { shared, _upkeep: Arc::new(AbortOnDropHandle::new(upkeep)) }
     }
 
     /// Waits until everything that calls need is known and the first connections are open, at

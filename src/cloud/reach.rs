@@ -129,3 +129,53 @@ impl Intercept for SeenEndpoint {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::{NetworkInterfaceAssociation, NetworkInterfacePrivateIpAddress};
+
+    use super::super::{AddressIds, GroupAddresses};
+    use super::*;
+
+    const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
+
+    /// An interface whose address 10.0.1.10 has this public one.
+    fn shown(primary: bool, association: Option<NetworkInterfaceAssociation>) -> NetworkInterface {
+        let address = NetworkInterfacePrivateIpAddress::builder()
+            .private_ip_address("10.0.1.10")
+            .primary(primary)
+            .set_association(association);
+        NetworkInterface::builder().private_ip_addresses(address.build()).build()
+    }
+
+    fn hint(shown: &NetworkInterface, endpoint: IpAddr, source: &str) -> Option<String> {
+        let addresses = vec![AddressIds { allocation_id: "eipalloc-1".to_owned() }];
+        let group = GroupAddresses { mine: true, addresses, ..GroupAddresses::default() };
+        let cluster = Cluster { groups: vec![group], ..Cluster::default() };
+        moving_way_out(&cluster, "eni-a", shown, endpoint, source.parse().unwrap())
+    }
+
+    #[test]
+    fn a_way_out_that_a_move_takes_away_is_seen() {
+        let association = |allocation: Option<&str>, owner: &str| {
+            let association = NetworkInterfaceAssociation::builder().public_ip("198.51.100.10");
+            let association = association.ip_owner_id(owner);
+            association.set_allocation_id(allocation.map(str::to_owned)).build()
+        };
+        let moving = association(Some("eipalloc-1"), "123456789012");
+        let automatic = association(None, "amazon");
+        let fixed = association(Some("eipalloc-9"), "123456789012");
+        let inside = IpAddr::from([10, 0, 1, 99]);
+        for (seen, shown, endpoint, source) in [
+            (true, shown(true, Some(moving.clone())), PUBLIC, "10.0.1.10"),
+            (true, shown(true, Some(automatic)), PUBLIC, "10.0.1.10"),
+            (false, shown(true, Some(fixed)), PUBLIC, "10.0.1.10"),
+            (false, shown(true, None), PUBLIC, "10.0.1.10"),
+            (false, shown(false, Some(moving.clone())), PUBLIC, "10.0.1.10"),
+            (false, shown(true, Some(moving.clone())), PUBLIC, "10.0.9.10"),
+            (false, shown(true, Some(moving)), inside, "10.0.1.10"),
+        ] {
+            assert_eq!(hint(&shown, endpoint, source).is_some(), seen, "{shown:?} {endpoint}");
+        }
+    }
+}

@@ -17,7 +17,6 @@ const OWN: [&str; 4] = ["node", "admin", "state", "telemetry"];
 /// added in a later version changes no digest and a rolling upgrade quarantines nobody.
 pub(super) fn digest(raw: &RawConfig) -> Result<Digest, serde_json::Error> {
     let canonical = canonical(raw)?;
-    // `Value` keeps its keys sorted, and writes no spaces.
     Ok(Digest(Sha256::digest(canonical.to_string()).into()))
 }
 
@@ -49,6 +48,7 @@ pub(super) fn canonical(raw: &RawConfig) -> Result<Value, serde_json::Error> {
         ..RawConfig::default()
     };
     drop_defaults(&mut value, &serde_json::to_value(default)?);
+    value.sort_all_objects();
     if let Some(table) = value.as_object_mut() {
         OWN.iter().for_each(|key| drop(table.remove(*key)));
     }

@@ -110,9 +110,10 @@ fn key_file_fault(path: &Path, key_fault: &dyn Fn(&str) -> Result<(), String>) -
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
+        let open = if mode & 0o044 != 0 { "readable" } else { "writable" };
         let who = if mode & 0o007 != 0 { "everybody" } else { "its group" };
         return Some(format!(
-            "{shown} is open to {who} (mode {mode:04o}), and who has the key commands the \
+            "{shown} is {open} by {who} (mode {mode:04o}), and who has the key commands the \
              cluster; run `chmod 600 {shown}`, and replace the key if somebody may have read it"
         ));
     }

@@ -1,4 +1,4 @@
-//! The configuration file: text to [`RawConfig`](raw::RawConfig) to [`Config`].
+//! The configuration file: text to `RawConfig` to [`Config`].
 //!
 //! ```text
 //!  text ── read ──> RawConfig ── rules ──> Config ── core(me) ──> vipward_core::Config

@@ -167,15 +167,16 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if bare { format!("{path}{dot}{key}") } else { format!("{path}{dot}{key:?}") }
 }
 
-/// `; did you mean "..."?` where one of `known` is close to `word`.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+/// The one of `known` that `word` is a slip of the pen from, if any is close enough.
+pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = 1 + word.chars().count() / 4;
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .filter(|(distance, _)| (1..=allowed).contains(distance))
-        .min()
-        .map_or_else(String::new, |(_, name)| format!("; did you mean \"{name}\"?"))
+    let known = known.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
+    known.filter(|(distance, _)| (1..=allowed).contains(distance)).min().map(|(_, name)| name)
+}
+
+/// ` (did you mean "..."?)` where one of `known` is close to `word`.
+pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    closest(word, known).map_or_else(String::new, |name| format!(" (did you mean \"{name}\"?)"))
 }
 
 /// A list for a sentence: `a`, `a or b`, `a, b or c`.

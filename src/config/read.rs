@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::leaf::{Kind, Size, Span};
-use super::problem::{Findings, did_you_mean, either, join, shown};
+use super::problem::{Findings, closest, did_you_mean, either, join, shown};
 use super::raw::RawConfig;
 use super::schema::schema;
 
@@ -82,10 +82,8 @@ impl Reader<'_> {
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
         let mut read = Map::new();
-        // In the order of the file, not of the alphabet.
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        for (key, value) in entries {
+        let mut meant = Vec::new();
+        for (key, value) in table {
             let path = join(path, key.get_ref());
             self.findings.places.insert(&path, self.lines.line(key.span().start));
             match properties.get(key.get_ref().as_ref()).or(others) {
@@ -94,35 +92,39 @@ impl Reader<'_> {
                         read.insert(key.get_ref().to_string(), value);
                     }
                 }
-                None => self.unknown_key(&path, key.get_ref(), properties),
+                None => meant.extend(self.unknown_key(&path, key.get_ref(), properties)),
             }
         }
         for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
-            let Some(name) = name.as_str().filter(|name| !table.contains_key(*name)) else {
-                continue;
-            };
-            let meaning = properties.get(name).map_or_else(String::new, first_sentence);
-            self.findings.error(&join(path, name), format!("is missing; {meaning}"));
+            let name = name.as_str().unwrap_or_default();
+            if !table.contains_key(name) && !meant.contains(&name) {
+                let meaning = properties.get(name).map_or_else(String::new, first_sentence);
+                self.findings.error(&join(path, name), format!("is missing; {meaning}"));
+            }
         }
         read
     }
 
-    fn unknown_key(&mut self, path: &str, key: &str, known: &Map<String, Value>) {
-        let mut hint = did_you_mean(key, known.keys().map(String::as_str));
-        if hint.is_empty()
-            && let Some((_, home)) = self.homes.iter().find(|(name, _)| name == key)
-        {
-            hint = match home.as_str() {
-                "" => "; it belongs above the first [table] of the file".to_owned(),
-                home => format!("; it belongs in [{home}]"),
-            };
-        }
-        if hint.is_empty() {
-            let mut names: Vec<_> = known.keys().cloned().collect();
-            names.truncate(20);
-            hint = format!("; known here: {}", names.join(", "));
-        }
-        self.findings.error(path, format!("is no key of this table{hint}"));
+    /// Reports a key that the table does not know; what was meant, if that can be told.
+    fn unknown_key<'k>(
+        &mut self,
+        path: &str,
+        key: &str,
+        known: &'k Map<String, Value>,
+    ) -> Option<&'k str> {
+        let meant = closest(key, known.keys().map(String::as_str));
+        let home = self.homes.iter().find(|(name, _)| name == key).map(|(_, home)| home.as_str());
+        let hint = match (meant, home) {
+            (Some(name), _) => format!(" (did you mean \"{name}\"?)"),
+            (None, Some("")) => "; it belongs above the first [table] of the file".to_owned(),
+            (None, Some(home)) => format!("; it belongs in [{home}]"),
+            (None, None) => {
+                let names: Vec<_> = known.keys().map(String::as_str).collect();
+                format!("; known here: {}", names.join(", "))
+            }
+        };
+        self.findings.error(path, format!("unknown key{hint}"));
+        meant
     }
 
     fn value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, schema: &Value) -> Option<Value> {

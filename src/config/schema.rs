@@ -25,6 +25,9 @@ fn without_null(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(without_null),
         Value::Object(schema) => {
             require(schema);
+            if let Some(Value::Object(default)) = schema.get_mut("default") {
+                default.retain(|_, value| !value.is_null());
+            }
             if let Some(Value::Array(types)) = schema.get_mut("type") {
                 types.retain(|name| name != "null");
                 if let [only] = types.as_slice() {

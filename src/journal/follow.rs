@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::read::{Entry, ReadError, SinceError, parse_since, read};
 use super::record::Stamp;
-use super::{Journal, Live, gap};
+use super::{Journal, Live, Record};
 
 /// What a reader wants.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +111,7 @@ impl Journal {
                 Err(RecvError::Lagged(lost)) => {
                     let node = &self.inner.settings.node;
                     let stamp = Stamp { seq: last + lost, node, boot: &self.inner.boot };
-                    gap(lost).line(&stamp).into()
+                    Record::gap(lost).line(&stamp).into()
                 }
                 Err(RecvError::Closed) => return,
             };

@@ -27,7 +27,7 @@ pub use follow::Query;
 pub use read::{Entry, ReadError, Since, SinceError, parse_since, read};
 pub use record::Record;
 
-use record::{Stamp, gap};
+use record::Stamp;
 use writer::{Item, Writer};
 
 /// Lines that may wait for the disk: a minute of the busiest failover.

@@ -16,6 +16,8 @@ pub struct Record {
     term: Option<u64>,
     cause: Option<&'static str>,
     fields: Map<String, Value>,
+    /// When it happened, if that was not just now.
+    at: Option<jiff::Timestamp>,
 }
 
 /// What a record gets when it is written.
@@ -47,7 +49,14 @@ impl Record {
     /// A record of an event that concerns no group.
     #[must_use]
     pub fn new(event: &'static str) -> Self {
-        Self { event, group: None, term: None, cause: None, fields: Map::new() }
+        Self { event, group: None, term: None, cause: None, fields: Map::new(), at: None }
+    }
+
+    /// Dates it: wall time is for people, never for decisions.
+    #[must_use]
+    pub fn happened_at(mut self, at: std::time::SystemTime) -> Self {
+        self.at = jiff::Timestamp::try_from(at).ok();
+        self
     }
 
     /// Adds a field; null is left out.
@@ -101,9 +110,15 @@ impl Record {
         record
     }
 
+    /// Stands in for records that were lost.
+    #[must_use]
+    pub fn gap(lost: u64) -> Self {
+        Self::new("journal-gap").with("lost", lost)
+    }
+
     /// The same in the log, for those who read nothing else.
     pub(super) fn log(&self, seq: u64) {
-        let Self { event, group, term, cause, fields } = self;
+        let Self { event, group, term, cause, fields, at: _ } = self;
         let detail = serde_json::to_string(fields).unwrap_or_default();
         tracing::info!(target: "vipward::journal", seq, group, term, cause, %detail, "{event}");
     }
@@ -111,7 +126,7 @@ impl Record {
     pub(super) fn line(&self, stamp: &Stamp<'_>) -> String {
         let line = Line {
             seq: stamp.seq,
-            at: now(),
+            at: format!("{:.3}", self.at.unwrap_or_else(jiff::Timestamp::now)),
             node: stamp.node,
             boot: stamp.boot,
             group: self.group.as_deref(),
@@ -123,16 +138,6 @@ impl Record {
         // A map with text keys always serialises; an empty object would only be a lost line.
         serde_json::to_string(&line).unwrap_or_else(|_| "{}".to_owned())
     }
-}
-
-/// Stands in for records that were lost.
-pub(super) fn gap(lost: u64) -> Record {
-    Record::new("journal-gap").with("lost", lost)
-}
-
-/// Wall time for people, never for decisions.
-fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
 }
 
 fn describe(event: &Event, names: &Names) -> Record {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::read::{CURRENT, PREVIOUS};
 use super::record::Stamp;
-use super::{Lost, Settings, gap};
+use super::{Lost, Record, Settings};
 
 /// How often to tell of lost records, and to sync, when nothing is written.
 const IDLE: Duration = Duration::from_secs(1);
@@ -108,7 +108,7 @@ impl Writer {
     fn write_gap(&mut self) -> io::Result<()> {
         let Some(Lost { count, last_seq }) = self.lost else { return Ok(()) };
         let stamp = Stamp { seq: last_seq, node: &self.node, boot: &self.boot };
-        let line = gap(count).line(&stamp);
+        let line = Record::gap(count).line(&stamp);
         self.append(&line)?;
         self.lost = None;
         Ok(())

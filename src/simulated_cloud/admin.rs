@@ -16,8 +16,9 @@ use vipward_core::Timestamp;
 
 use super::faults::Faults;
 use super::record::{Entry, Outcome};
+use super::resources::Resources;
 use super::server::{Shared, boot_time};
-use super::state::{Association, Resources};
+use super::state::Association;
 
 /// Where these paths begin; EC2 has only `/`.
 pub(crate) const PREFIX: &str = "/_vipward/";

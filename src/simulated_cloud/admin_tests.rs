@@ -7,11 +7,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Options, SimulatedCloud};
+use super::{Adopt, Options, SimulatedCloud};
 
 async fn cloud() -> SimulatedCloud {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = Options { adopt: true, ..Options::default() };
+    let options = Options { adopt: Adopt::ALL, ..Options::default() };
     SimulatedCloud::start(listener, options).unwrap()
 }
 

@@ -4,20 +4,20 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::faults::{Fault, Faults, Throttle};
+use super::resources::{Adopt, AllocationSpec, InterfaceSpec, PublicNetwork, Resources};
 use super::server::{Options, SimulatedCloud};
-use super::state::{AllocationSpec, InterfaceSpec, PublicNetwork, Resources};
 
 /// Run a stand-in for the EC2 API, with faults that can be changed while it runs.
 ///
 /// It runs until SIGINT or SIGTERM. Its faults, resources and the record of its calls are at
-/// /_vipward/ on the same address. Without --allocation and --interface it takes any id that a
-/// call names for one that exists.
+/// /_vipward/ on the same address. Without --allocation any id of an elastic IP that a call names
+/// exists, and without --interface any of an interface or instance.
 #[derive(Args, Clone, Debug)]
 pub struct SimulatedCloudArgs {
     /// The address to listen at, such as 127.0.0.1:4566; port 0 picks a free one.
@@ -68,14 +68,16 @@ impl SimulatedCloudArgs {
             stale_reads: self.stale_reads,
             ..Fault::default()
         };
-        let named = !self.allocation.is_empty() || !self.interface.is_empty();
         Options {
             resources: Resources {
                 allocations: self.allocation.clone(),
                 interfaces: self.interface.clone(),
             },
             faults: Faults { fault, rules: Vec::new() },
-            adopt: !self.strict && !named,
+            adopt: Adopt {
+                allocations: !self.strict && self.allocation.is_empty(),
+                interfaces: !self.strict && self.interface.is_empty(),
+            },
             public_network: self.public_network,
             seed: None,
         }
@@ -90,9 +92,9 @@ impl SimulatedCloudArgs {
 pub async fn run(args: SimulatedCloudArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen at {}; choose another address", args.listen))?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|error| {
+        anyhow!("cannot listen at {}: {error}; choose another address", args.listen)
+    })?;
     let cloud = SimulatedCloud::start(listener, args.options())?;
     announce(&cloud)?;
     tokio::select! {
@@ -139,4 +141,70 @@ fn interface(text: &str) -> Result<InterfaceSpec, ArgumentError> {
     }
     let private_ips = rest.map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?;
     Ok(InterfaceSpec { id: id.to_owned(), instance: instance.map(str::to_owned), private_ips })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: SimulatedCloudArgs,
+    }
+
+    fn parse(args: &str) -> Result<Options, String> {
+        let words = format!("simulated-cloud --listen 127.0.0.1:0 {args}");
+        let command = Command::try_parse_from(words.split_whitespace());
+        command.map(|command| command.args.options()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_become_options() {
+        let options = parse(
+            "--latency 200ms --late-landing 10s --error-rate 0.1 --throttle 20,5 --stale-reads 2s",
+        )
+        .unwrap();
+        let expected = r#"{"latency":"200ms","late_landing":"10s","error_rate":0.1,
+            "throttle":{"burst":20,"per_second":5},"stale_reads":"2s"}"#;
+        assert_eq!(options.faults, Faults::from_json(expected.as_bytes()).unwrap());
+        assert_eq!(options.adopt, Adopt::ALL);
+        let options =
+            parse("--allocation eipalloc-0a=198.51.100.1 --allocation eipalloc-0b").unwrap();
+        assert_eq!(options.resources.allocations.len(), 2);
+        assert_eq!(options.adopt, Adopt { allocations: false, interfaces: true });
+        let options = parse("--interface eni-0a=i-0a,10.0.1.10,10.0.1.20").unwrap();
+        assert_eq!(options.resources.interfaces[0].private_ips.len(), 2);
+        assert_eq!(options.adopt, Adopt { allocations: true, interfaces: false });
+        assert_eq!(parse("--strict").unwrap().adopt, Adopt::default());
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        for (args, reason) in [
+            ("--latency fast", "--latency"),
+            ("--error-rate 2", "from 0 to 1"),
+            ("--throttle 20", "BURST,RATE"),
+            ("--throttle 20,-1", "calls a second"),
+            ("--allocation web", "eipalloc-ID"),
+            ("--allocation eipalloc-0a=x", "eipalloc-ID=IP"),
+            ("--interface eni-0a=web", "eni-ID=i-ID"),
+            ("--interface eni-0a=i-0a,x", "eni-ID=i-ID,IP"),
+            ("--public-network 10.0.0.0", "203.0.113.0/24"),
+        ] {
+            let error = parse(args).unwrap_err();
+            assert!(error.contains(reason), "{args}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_occupied_port_is_said_in_one_sentence() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut args = Command::parse_from(["simulated-cloud", "--listen", "127.0.0.1:0"]).args;
+        args.listen = taken.local_addr().unwrap();
+        let error = format!("{:#}", run(args).await.unwrap_err());
+        assert!(error.contains("in use") && error.lines().count() == 1, "{error}");
+    }
 }

@@ -139,6 +139,14 @@ impl Engine {
         result
     }
 
+    /// Notes that a call will not take effect after all.
+    pub(crate) fn refused(&mut self, now: Timestamp, sequence: Option<u64>, error: &Ec2Error) {
+        if let Some(entry) = sequence.and_then(|sequence| self.record.entry(sequence)) {
+            entry.landed = Some(now);
+            entry.outcome = Outcome::Refused { code: error.code.to_string() };
+        }
+    }
+
     /// Notes what the caller was told.
     pub(crate) fn answered(&mut self, now: Timestamp, sequence: Option<u64>, answer: &str) {
         if let Some(entry) = sequence.and_then(|sequence| self.record.entry(sequence)) {

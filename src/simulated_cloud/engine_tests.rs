@@ -9,10 +9,11 @@ use super::call::{Parameters, Request};
 use super::engine::{Engine, Plan, PlannedAnswer};
 use super::faults::Faults;
 use super::record::{Caller, Outcome};
-use super::state::{Cloud, PublicNetwork};
+use super::resources::{Adopt, PublicNetwork};
+use super::state::Cloud;
 
 fn engine(faults: &str) -> Engine {
-    let cloud = Cloud::new(PublicNetwork::default(), true, 1);
+    let cloud = Cloud::new(PublicNetwork::default(), Adopt::ALL, 1);
     Engine::new(cloud, Faults::from_json(faults.as_bytes()).unwrap(), 2)
 }
 

@@ -3,15 +3,15 @@
 //! same client as the real service.
 //!
 //! ```text
-//!  EC2 query ──> server ── Request ──> Engine::arrive ── Plan ──> server: wait, land, answer
-//!                                        │  faults, record            │
-//!                                        └── Cloud::apply <── Engine::land
+//!  EC2 query ──> exchange ── Request ──> Engine::arrive ── Plan ──> exchange: wait, land, answer
+//!                                          │  faults, record            │
+//!                                          └── Cloud::apply <── Engine::land
 //!  /_vipward/ ──> admin: faults, resources, holders, record
 //! ```
 //!
-//! Everything that decides is pure and told the time: [`state`](self) knows what AWS does,
-//! `faults` what goes wrong, `engine` puts the two together. `server` and `admin` only wait,
-//! translate and write. What is simulated, and what is not, stands in `docs/simulated-cloud.md`.
+//! Everything that decides is pure and told the time: `state`, `resources` and `describe` know
+//! what AWS does, `faults` what goes wrong, `engine` puts the two together. `server`, `exchange`
+//! and `admin` only wait, translate and write. What is simulated, and what is not, stands in `docs/simulated-cloud.md`.
 
 mod admin;
 mod args;
@@ -19,9 +19,11 @@ mod call;
 mod describe;
 mod ec2_error;
 mod engine;
+mod exchange;
 mod faults;
 mod record;
 mod reply;
+mod resources;
 mod server;
 mod state;
 
@@ -37,8 +39,8 @@ mod state_tests;
 pub use args::{ArgumentError, SimulatedCloudArgs, run};
 pub use faults::{Answer, Fault, Faults, FaultsError, Rule, Selector, Throttle};
 pub use record::{Caller, Entry, Outcome};
-pub use server::{Options, SimulatedCloud, StartError};
-pub use state::{
-    AllocationSpec, Association, Holders, Holding, InterfaceSpec, PublicNetwork, ResourceError,
-    Resources,
+pub use resources::{
+    Adopt, AllocationSpec, InterfaceSpec, PublicNetwork, ResourceError, Resources,
 };
+pub use server::{Options, SimulatedCloud, StartError};
+pub use state::{Association, Holders, Holding};

@@ -1,4 +1,4 @@
-//! The listener: reads queries, waits as long as the engine says, writes the answers.
+//! The listener and its handle.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -6,12 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use http_body_util::{BodyExt, Limited};
+use axum::body::Body;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Method, Request as HttpRequest, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -21,31 +19,20 @@ use tower::ServiceExt;
 use vipward_core::Timestamp;
 
 use super::admin;
-use super::call::{Parameters, Request};
 use super::ec2_error::Ec2Error;
-use super::engine::{Effect, Engine, Plan, PlannedAnswer};
+use super::engine::{Effect, Engine};
+use super::exchange;
 use super::faults::{Faults, FaultsError};
-use super::record::{Caller, Entry};
+use super::record::Entry;
 use super::reply::Reply;
-use super::state::{Cloud, Holders, PublicNetwork, ResourceError, Resources};
+use super::resources::{Adopt, PublicNetwork, ResourceError, Resources};
+use super::state::{Cloud, Holders};
 
 /// How many connections are served at once; a further one waits.
 const CONNECTIONS_MAX: usize = 1_024;
 
-/// How many calls can be on their way to taking effect.
-const LANDINGS_MAX: usize = 10_000;
-
-/// The largest body that is read.
-const BODY_MAX: usize = 1024 * 1024;
-
-/// How long a body may take to come.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How long a connection may be idle. Longer than any endpoint of AWS keeps one, and an end.
 const IDLE_MAX: Duration = Duration::from_secs(600);
-
-/// How long a call stays unanswered that is never answered: no client waits as long.
-const NEVER: Duration = Duration::from_secs(600);
 
 /// What a simulated cloud starts with.
 #[derive(Clone, Debug, Default)]
@@ -54,9 +41,8 @@ pub struct Options {
     pub resources: Resources,
     /// What goes wrong.
     pub faults: Faults,
-    /// Take any id of the right form for an existing resource when it is first named, instead of
-    /// answering that it does not exist.
-    pub adopt: bool,
+    /// Which ids exist beside those.
+    pub adopt: Adopt,
     /// Where public addresses come from that are not given.
     pub public_network: PublicNetwork,
     /// Makes the ids and the chances repeat; absent: they differ each time.
@@ -182,8 +168,8 @@ pub(crate) struct Shared {
     /// Held for microseconds, and never while waiting.
     engine: Mutex<Engine>,
     holders: watch::Sender<Arc<Holders>>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Shared {
@@ -207,7 +193,7 @@ impl Shared {
         self.holders.send_replace(Arc::new(engine.cloud.holders()));
     }
 
-    fn land(&self, sequence: Option<u64>, effect: &Effect) -> Result<Reply, Ec2Error> {
+    pub(crate) fn land(&self, sequence: Option<u64>, effect: &Effect) -> Result<Reply, Ec2Error> {
         let mut engine = self.engine();
         let before = engine.cloud.revision;
         // Taken under the lock, so that the order of effects is the order of their times.
@@ -218,11 +204,6 @@ impl Shared {
         result
     }
 }
-
-/// The connection is to be closed without an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("closed without an answer")]
-struct Closed;
 
 /// The machine's clock that counts suspended time, as the daemon's timelines do.
 pub(crate) fn boot_time() -> Timestamp {
@@ -263,14 +244,14 @@ async fn connection(
 ) {
     // Answers are single small segments: one that waits for an acknowledgement is late for nothing.
     let _best_effort = stream.set_nodelay(true);
-    let service = service_fn(move |request: HttpRequest<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (admin, shared) = (admin.clone(), Arc::clone(&shared));
         async move {
             if request.uri().path().starts_with(admin::PREFIX) {
                 let answer = admin.oneshot(request.map(Body::new)).await;
                 return answer.map_err(|never| match never {});
             }
-            answer(request, source, shared).await
+            exchange::answer(request, source, shared).await
         }
     });
     let served = hyper::server::conn::http1::Builder::new()
@@ -281,134 +262,4 @@ async fn connection(
     if let Err(error) = served {
         tracing::debug!(%error, %source, "a connection ended");
     }
-}
-
-/// Answers one EC2 call.
-async fn answer(
-    request: HttpRequest<Incoming>,
-    source: IpAddr,
-    shared: Arc<Shared>,
-) -> Result<Response<Body>, Closed> {
-    let caller = Caller { access_key: access_key(request.headers()), source: Some(source) };
-    let parameters = match parameters(request).await {
-        Ok(parameters) => parameters,
-        Err(status) => return Ok(plain(status)),
-    };
-    let plan = shared.engine().arrive(boot_time(), &caller, Request::parse(parameters));
-    carry_out(plan, shared).await
-}
-
-async fn carry_out(plan: Plan, shared: Arc<Shared>) -> Result<Response<Body>, Closed> {
-    let Plan { request_id, action, sequence, effect, answer } = plan;
-    let effect_after = effect.as_ref().map(|effect| effect.after);
-    let mut landing = Box::pin(land(effect, sequence, Arc::clone(&shared)));
-    let result = match answer {
-        PlannedAnswer::OfEffect => landing.await,
-        PlannedAnswer::Error { after, error } => {
-            wait(after, effect_after, &mut landing).await;
-            Err(error)
-        }
-        PlannedAnswer::Closed { after } => {
-            wait(after, effect_after, &mut landing).await;
-            shared.engine().answered(boot_time(), sequence, "closed");
-            return Err(Closed);
-        }
-        PlannedAnswer::Never => {
-            let _effect = tokio::join!(landing, tokio::time::sleep(NEVER));
-            return Err(Closed);
-        }
-    };
-    let (status, told, xml) = match &result {
-        Ok(reply) => (200, "ok", reply.to_xml(&action, &request_id)),
-        Err(error) => (error.status, error.code.as_ref(), error.to_xml(&request_id)),
-    };
-    shared.engine().answered(boot_time(), sequence, told);
-    Ok(document(status, &request_id, xml))
-}
-
-/// Waits until the answer is due. An effect that is due by then comes first, so that who is told
-/// of an error and looks sees what the call did; a later one is left on its way.
-async fn wait(
-    after: Duration,
-    effect_after: Option<Duration>,
-    landing: &mut (impl Future<Output = Result<Reply, Ec2Error>> + Unpin),
-) {
-    match effect_after {
-        Some(effect_after) if effect_after <= after => {
-            let _told_otherwise = landing.await;
-        }
-        Some(_) => {
-            let _still_on_its_way = tokio::time::timeout(after, landing).await;
-        }
-        None => tokio::time::sleep(after).await,
-    }
-}
-
-/// Lets a call take effect when it is due, also if its caller has gone by then: from its first
-/// poll on, a call that waits does so in a task of its own.
-async fn land(
-    effect: Option<Effect>,
-    sequence: Option<u64>,
-    shared: Arc<Shared>,
-) -> Result<Reply, Ec2Error> {
-    let Some(effect) = effect else { return Err(Ec2Error::internal()) };
-    if effect.after.is_zero() {
-        return shared.land(sequence, &effect);
-    }
-    if shared.tasks.len() > LANDINGS_MAX + CONNECTIONS_MAX {
-        return Err(Ec2Error::unavailable());
-    }
-    let stop = shared.stop.clone();
-    let tasks = shared.tasks.clone();
-    let landing = stop.run_until_cancelled_owned(async move {
-        tokio::time::sleep(effect.after).await;
-        shared.land(sequence, &effect)
-    });
-    match tasks.spawn(landing).await {
-        Ok(Some(result)) => result,
-        Ok(None) | Err(_) => Err(Ec2Error::unavailable()),
-    }
-}
-
-/// The parameters of the query string and of the form in the body.
-async fn parameters(request: HttpRequest<Incoming>) -> Result<Parameters, StatusCode> {
-    if request.method() != Method::POST && request.method() != Method::GET {
-        return Err(StatusCode::METHOD_NOT_ALLOWED);
-    }
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let read = Limited::new(request.into_body(), BODY_MAX).collect();
-    let body: Bytes = match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => return Err(StatusCode::REQUEST_TIMEOUT),
-    };
-    let read = |text| form_urlencoded::parse(text).into_owned();
-    Ok(read(query.as_bytes()).chain(read(&body)).collect())
-}
-
-/// The access key id of a signature of version 4: its secret is not known here, so nothing is
-/// verified.
-fn access_key(headers: &HeaderMap) -> Option<String> {
-    let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let credential = header.split_once("Credential=")?.1;
-    let key = credential.split(['/', ',', ' ']).next()?;
-    Some(key.to_owned())
-}
-
-fn document(status: u16, request_id: &str, xml: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(xml));
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml;charset=UTF-8"));
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(HeaderName::from_static("x-amzn-requestid"), id);
-    }
-    response
-}
-
-fn plain(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
 }

@@ -162,7 +162,7 @@ fn groups(
         } else {
             let hint = did_you_mean(name, all.iter().copied());
             let names: Vec<_> = all.iter().map(|&name| name.to_owned()).collect();
-            let message = format!("no such group as {name:?}{hint}; take {}", either(&names));
+            let message = format!("no such group {name:?}{hint}; take {}", either(&names));
             findings.error(&path, message);
         }
     }

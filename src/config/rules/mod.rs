@@ -27,12 +27,12 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
     let checks = checks::checks(raw, findings);
     let cloud = cloud(&raw.cloud, findings);
     let admin = admin(raw, &nodes, findings);
-    let digest = digest(raw)
-        .map_err(|error| findings.error("", format!("has no canonical form: {error}")))
-        .ok();
     if !findings.errors.is_empty() {
         return None;
     }
+    let digest = digest(raw)
+        .map_err(|error| findings.error("", format!("has no canonical form: {error}")))
+        .ok();
     Some(Config {
         cluster: raw.cluster.clone()?,
         node,
@@ -65,8 +65,9 @@ fn unique<T: Display + PartialEq>(
     for (path, value) in entries {
         if let Some((first, _)) = seen.iter().find(|(_, other)| *other == value) {
             let at =
-                findings.places.line(first).map_or_else(String::new, |l| format!(", line {l}"));
-            findings.error(&path, format!("{value} stands in {first} already{at}; {remedy}"));
+                findings.places.line(first).map_or_else(String::new, |l| format!(" (line {l})"));
+            let message = format!("duplicate {value}: {first}{at} has it already; {remedy}");
+            findings.error(&path, message);
         } else {
             seen.push((path, value));
         }

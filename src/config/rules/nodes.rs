@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::super::problem::{Findings, did_you_mean, either};
+use super::super::problem::{Findings, did_you_mean, either, shown};
 use super::super::raw::{RawConfig, RawNode, RawRole};
 use super::super::typed::Node;
 use super::unique;
@@ -132,5 +132,5 @@ pub(super) fn known(name: &str, names: &[&str]) -> Result<(), String> {
     let hint = did_you_mean(name, names.iter().copied());
     let all: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let all = either(&all);
-    Err(format!("no such node as {name:?}{hint}; take {all}, or add it to [[nodes]]"))
+    Err(format!("no such node {}{hint}; take {all}, or add it to [[nodes]]", shown(name)))
 }

@@ -1,0 +1,92 @@
+//! `vipward events`: the journal, from the daemon or, when none answers, from its file.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use super::Exit;
+use super::ask::{failed, is_no_daemon};
+use crate::admin::{Client, EventQuery};
+use crate::journal::{self, Entry};
+
+pub(super) async fn events(
+    socket: &Path,
+    config: &Path,
+    follow: bool,
+    since: Option<&str>,
+    json: bool,
+) -> Exit {
+    if let Some(since) = since
+        && let Err(error) = journal::parse_since(since)
+    {
+        eprintln!("error: --since: {error}");
+        return Exit::Usage;
+    }
+    let query = EventQuery { since: since.map(Into::into), follow };
+    match Client::new(socket).events(&query).await {
+        Ok(mut lines) => loop {
+            match lines.next().await {
+                Ok(Some(line)) if print(&line, json) => {}
+                Ok(_) => return Exit::Done, // The end, or nobody reads on.
+                Err(error) => return failed(&error),
+            }
+        },
+        Err(error) if is_no_daemon(&error) && !follow => {
+            from_file(config, since, json).unwrap_or_else(|| failed(&error))
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// What the daemon wrote while it lived; `None` if the file that tells where is not to be had.
+fn from_file(config: &Path, since: Option<&str>, json: bool) -> Option<Exit> {
+    let config = crate::config::load(config).ok()?;
+    let since = since.map(journal::parse_since).transpose().ok()?;
+    match journal::read(&config.state.directory, since) {
+        Ok(entries) => {
+            for entry in entries {
+                if !print(&entry.line, json) {
+                    break;
+                }
+            }
+            Some(Exit::Done)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            Some(Exit::Failed)
+        }
+    }
+}
+
+/// Prints one line. Whether somebody still reads.
+fn print(line: &str, json: bool) -> bool {
+    let mut out = anstream::stdout();
+    if json {
+        return writeln!(out, "{line}").is_ok();
+    }
+    let Some(entry) = Entry::parse(line) else { return writeln!(out, "{line}").is_ok() };
+    let fields = entry.fields();
+    let text = |key: &str| fields.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    let detail: Vec<String> = fields
+        .iter()
+        .filter(|(key, _)| {
+            !matches!(key.as_str(), "seq" | "at" | "node" | "boot" | "group" | "event")
+        })
+        .map(|(key, value)| match value.as_str() {
+            Some(value) if value.contains(' ') => format!("{key}=\"{value}\""),
+            Some(value) => format!("{key}={value}"),
+            None => format!("{key}={value}"),
+        })
+        .collect();
+    let bold = anstyle::Style::new().bold();
+    let faint = anstyle::Style::new().dimmed();
+    writeln!(
+        out,
+        "{faint}{}{faint:#} {:<8} {:<6} {bold}{:<19}{bold:#} {}",
+        text("at"),
+        text("node"),
+        text("group"),
+        text("event"),
+        detail.join(" ")
+    )
+    .is_ok()
+}

@@ -1,0 +1,189 @@
+//! `vipward status`: the document for tools, a page of text for people.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::Value;
+
+use super::Exit;
+use super::ask::failed;
+use crate::admin::{Client, ClientError};
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const FAINT: Style = Style::new().dimmed();
+const STRONG: Style = Style::new().bold();
+
+pub(super) async fn status(socket: &Path, json: bool, watch: bool) -> Exit {
+    loop {
+        let exit = match ask(socket).await {
+            Ok((document, status)) => {
+                let text = if json { format!("{document}\n") } else { page(&status) };
+                let clear = if watch && !json { "\x1b[H\x1b[2J" } else { "" };
+                if write!(anstream::stdout(), "{clear}{text}").is_err() {
+                    return Exit::Done; // Nobody reads on.
+                }
+                let masterless = |group: &Value| group["master"].is_null();
+                let groups = status["groups"].as_array();
+                if groups.is_some_and(|groups| groups.iter().any(masterless)) {
+                    Exit::NoMaster
+                } else {
+                    Exit::Done
+                }
+            }
+            Err(error) => failed(&error),
+        };
+        if !watch {
+            return exit;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// The document as the daemon wrote it, and the same to read from.
+async fn ask(socket: &Path) -> Result<(String, Value), ClientError> {
+    let text = Client::new(socket).status_text().await?;
+    let status = serde_json::from_str(&text).unwrap_or_default();
+    Ok((text.trim_end().to_owned(), status))
+}
+
+fn page(status: &Value) -> String {
+    let mut text = String::new();
+    let _ = write_page(&mut text, status); // Writing to a string cannot fail.
+    text
+}
+
+fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
+    let is = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    writeln!(
+        text,
+        "{STRONG}{}{STRONG:#} in cluster {STRONG}{}{STRONG:#}: {} {FAINT}vipward {}{FAINT:#}",
+        is(&status["node"]),
+        is(&status["cluster"]),
+        is(&status["standing"]),
+        is(&status["version"])
+    )?;
+    if let Some(reason) = status["standing_reason"].as_str() {
+        writeln!(text, "  {BAD}{reason}{BAD:#}")?;
+    }
+    for group in status["groups"].as_array().into_iter().flatten() {
+        write_group(text, group)?;
+    }
+    writeln!(text, "\n{FAINT}peers{FAINT:#}")?;
+    for peer in status["peers"].as_array().into_iter().flatten() {
+        write_peer(text, peer, &status["digest"])?;
+    }
+    let checks: Vec<&Value> = status["checks"].as_array().into_iter().flatten().collect();
+    if !checks.is_empty() {
+        writeln!(text, "\n{FAINT}checks{FAINT:#}")?;
+    }
+    for check in checks {
+        let state = is(&check["state"]);
+        let style = if state == "passing" { GOOD } else { BAD };
+        writeln!(
+            text,
+            "  {:<12} {style}{state}{style:#} {FAINT}since {}{FAINT:#}",
+            is(&check["name"]),
+            is(&check["since"])
+        )?;
+    }
+    for problem in status["preflight"]["problems"].as_array().into_iter().flatten() {
+        writeln!(text, "\n{BAD}preflight{BAD:#} {}", is(problem))?;
+    }
+    for alarm in status["alarms"].as_array().into_iter().flatten() {
+        writeln!(
+            text,
+            "{BAD}alarm{BAD:#} {} {FAINT}since {}{FAINT:#}: {}",
+            is(&alarm["name"]),
+            is(&alarm["since"]),
+            is(&alarm["message"])
+        )?;
+    }
+    write_failover(text, &status["last_failover"])
+}
+
+fn write_group(text: &mut String, group: &Value) -> std::fmt::Result {
+    let is = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let role = is(&group["role"]);
+    let style = match (role.as_str(), group["master"].is_null()) {
+        (_, true) | ("holding", _) => BAD,
+        ("master", _) => GOOD,
+        _ => Style::new(),
+    };
+    writeln!(
+        text,
+        "\ngroup {STRONG}{}{STRONG:#}: {style}{role}{style:#}, master {STRONG}{}{STRONG:#}, term \
+         {}, priority {} of {}, lease {} ms",
+        is(&group["name"]),
+        group["master"].as_str().unwrap_or("nobody"),
+        group["term"],
+        group["effective_priority"],
+        group["priority"],
+        group["lease_left_ms"]
+    )?;
+    for address in group["addresses"].as_array().into_iter().flatten() {
+        let age = address["verified_ms_ago"]
+            .as_u64()
+            .map_or_else(|| "never verified".into(), |ms| format!("verified {ms} ms ago"));
+        writeln!(
+            text,
+            "  {} {} held by {} ({}) {FAINT}{age}{FAINT:#}",
+            is(&address["address"]),
+            is(&address["id"]),
+            address["holder"].as_str().unwrap_or("nobody known"),
+            is(&address["ownership"])
+        )?;
+    }
+    Ok(())
+}
+
+fn write_peer(text: &mut String, peer: &Value, digest: &Value) -> std::fmt::Result {
+    let is = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let drift = match (&peer["digest"], digest) {
+        (Value::Null, _) => "",
+        (theirs, ours) if theirs == ours => "",
+        _ => ", its configuration differs",
+    };
+    writeln!(
+        text,
+        "  {STRONG}{:<12}{STRONG:#} {} {}{BAD}{drift}{BAD:#}",
+        is(&peer["name"]),
+        is(&peer["role"]),
+        peer["standing"].as_str().unwrap_or("not heard")
+    )?;
+    for link in peer["links"].as_array().into_iter().flatten() {
+        let (style, state) = if link["up"] == true { (GOOD, "up") } else { (BAD, "down") };
+        let rtt =
+            link["rtt_us"].as_f64().map_or_else(|| "-".into(), |us| format!("{:.2} ms", us / 1e3));
+        writeln!(
+            text,
+            "    {:<22} {style}{state:<4}{style:#} round trip {rtt}, heard {} ms ago",
+            is(&link["address"]),
+            link["last_heard_ms"]
+        )?;
+    }
+    Ok(())
+}
+
+fn write_failover(text: &mut String, failover: &Value) -> std::fmt::Result {
+    let Some(to) = failover["to"].as_str() else { return Ok(()) };
+    let stage = |key: &str| {
+        failover[key].as_f64().map_or_else(|| "?".to_owned(), |ms| format!("{ms:.1} ms"))
+    };
+    writeln!(
+        text,
+        "\n{FAINT}last failover{FAINT:#} {}: {} to {STRONG}{to}{STRONG:#} in term {} ({}): detect \
+         {}, elect {}, claim {}, verify {}",
+        failover["at"].as_str().unwrap_or("-"),
+        failover["from"].as_str().unwrap_or("nobody"),
+        failover["term"],
+        failover["cause"].as_str().unwrap_or("cause not known here"),
+        stage("detect_ms"),
+        stage("elect_ms"),
+        stage("claim_ms"),
+        stage("verify_ms")
+    )
+}

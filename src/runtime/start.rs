@@ -1,0 +1,480 @@
+//! From the command line to a running daemon, and back.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vipward_core::{BootId, Durable, Input, Node, NodeId};
+
+use super::ask::{self, Runtime};
+use super::heart::{Ask, Hands, Happened, Heart};
+use super::{clock, narrator, realtime, reload, translate};
+use crate::cloud::{self, Cloud, CloudStartError};
+use crate::config::{self, Config, ConfigErrors, NodeChoice};
+use crate::journal::{Journal, Record};
+use crate::names::Names;
+use crate::state::{self, StateError};
+use crate::telemetry::{Metrics, Telemetry, TelemetryError};
+use crate::transport::{self, BindError, KeyError, Keys, Rejection, Stats, Transport};
+use crate::{admin, checks};
+
+/// Inputs that may wait for the core: far more than it ever has.
+const INPUTS: usize = 4096;
+/// Cloud calls that may wait: one for each address of the largest configuration, and the reads.
+const CALLS: usize = 2048;
+/// Events that may wait for the journal.
+const EVENTS: usize = 4096;
+const ASKS: usize = 64;
+/// How long instance metadata is asked who this machine is, when nothing else tells.
+const IDENTITY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end waits for what is still to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What `vipward run` is asked for.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// This node's name, if not as in the file.
+    pub node: Option<String>,
+    /// Where to listen instead of the own links, behind a forwarder.
+    pub listen_links: Vec<SocketAddr>,
+}
+
+/// Why the daemon does not run. Each is a sentence with the place and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration is invalid: exit code 2.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// This machine lacks something; a line each.
+    #[error("{0}")]
+    Machine(String),
+    /// The keys.
+    #[error("{path}: {source}", path = path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The links.
+    #[error(transparent)]
+    Links(#[from] BindError),
+    /// The cloud.
+    #[error(transparent)]
+    Cloud(#[from] CloudStartError),
+    /// Logs and metrics.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The admin interface.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// The system.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// A configuration, and which of its nodes this machine is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identified {
+    pub(crate) config: Config,
+    pub(crate) name: String,
+    pub(crate) me: NodeId,
+}
+
+/// Reads the file and finds out which node this machine is.
+pub(crate) async fn identify(path: &Path, node: Option<&str>) -> Result<Identified, RunError> {
+    let config = config::load(path)?;
+    let machine = |error: &dyn std::fmt::Display| {
+        RunError::Machine(format!("error: {}: node: {error}", path.display()))
+    };
+    let name = match (node, &config.node) {
+        (Some(name), _) => name.to_owned(),
+        (None, NodeChoice::Named(name)) => name.clone(),
+        (None, NodeChoice::Auto) => {
+            let hostname = config::hostname();
+            match config::resolve_auto(&config, &hostname, None) {
+                Ok(name) => name,
+                Err(_) => {
+                    let instance = cloud::instance_id(IDENTITY_PATIENCE).await;
+                    config::resolve_auto(&config, &hostname, instance.as_deref())
+                        .map_err(|error| machine(&error))?
+                }
+            }
+        }
+    };
+    let (me, _) = config.node(&name).map_err(|error| machine(&error))?;
+    Ok(Identified { config, name, me })
+}
+
+/// Runs the daemon until it is asked to stop.
+///
+/// # Errors
+///
+/// [`RunError`] if it could not start; once it runs, nothing from outside ends it.
+pub fn run(options: &RunOptions) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("vipward")
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System { what: "start a thread", source })?;
+    let ended = runtime.block_on(Daemon::run(options));
+    // What still runs has no say any more: a hung disk or a hung check does not hold the end up.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    ended
+}
+
+/// What lives as long as the daemon.
+struct Daemon {
+    identified: Identified,
+    boot: BootId,
+    names: watch::Sender<Arc<Names>>,
+    telemetry: Telemetry,
+    journal: Journal,
+    cloud: Cloud,
+    inputs: mpsc::Sender<Input>,
+    stats: Arc<Stats>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Daemon {
+    async fn run(options: &RunOptions) -> Result<(), RunError> {
+        let identified = identify(&options.config, options.node.as_deref()).await?;
+        let Identified { config, name, me } = &identified;
+        for warning in &config.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let key_fault = |text: &str| Keys::parse(text).map(|_| ()).map_err(|it| it.to_string());
+        let problems = config::machine_problems(config, &key_fault);
+        if !problems.is_empty() {
+            let lines: Vec<String> = problems.iter().map(|it| format!("error: {it}")).collect();
+            return Err(RunError::Machine(lines.join("\n")));
+        }
+        let keys = read_keys(&config.key_file)?;
+        let boot = BootId(u128::from_le_bytes(random()?));
+        let names = Arc::new(translate::names(config, *me, boot));
+        let telemetry = crate::telemetry::init(&translate::telemetry(config, name))?;
+        let (store, loaded) = state::open(translate::state(config))?;
+        let journal = Journal::open(translate::journal(config, name, boot));
+        journal.write(Record::started(crate::VERSION));
+        if let Some(lost) = &loaded.lost {
+            tracing::error!("{lost}");
+            journal.write(Record::alarm_raised("state-lost", lost));
+        }
+        let check_settings = translate::checks(config, *me)
+            .map_err(|sentence| RunError::Machine(format!("error: {sentence}")))?;
+        let cloud = Cloud::connect(translate::cloud(config, *me), Arc::new(())).await?;
+        let (inputs, core_inputs) = mpsc::channel(INPUTS);
+        let names = watch::Sender::new(names);
+        let stats = stats(&identified, boot, &keys, options, &telemetry, &names);
+        let daemon = Self {
+            boot,
+            names,
+            telemetry,
+            journal,
+            cloud,
+            inputs,
+            stats,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            identified: identified.clone(),
+        };
+        daemon.serve(options, keys, core_inputs, (store, loaded.durable), check_settings).await
+    }
+
+    async fn serve(
+        self,
+        options: &RunOptions,
+        keys: Keys,
+        core_inputs: mpsc::Receiver<Input>,
+        (store, durable): (state::Store, Option<Durable>),
+        check_settings: checks::Settings,
+    ) -> Result<(), RunError> {
+        let Identified { config, name, me } = &self.identified;
+        let core = config.core(name).map_err(|e| RunError::Machine(format!("error: {e}")))?;
+        let links = translate::links(config, *me, self.boot, keys, &options.listen_links);
+        let (calls, core_calls) = mpsc::channel(CALLS);
+        let (events, core_events) = mpsc::channel(EVENTS);
+        let (asks, core_asks) = mpsc::channel(ASKS);
+        let (persist, orders) = watch::channel(None);
+        let seed = u64::from_le_bytes(random()?);
+        let node = Node::new(Arc::new(core), self.boot, seed, durable, clock::now());
+        let metrics = self.telemetry.metrics().clone();
+        let events_lost = Arc::new(AtomicU64::new(0));
+        let heart = HeartThread {
+            node,
+            links,
+            inputs: self.inputs.clone(),
+            stats: Arc::clone(&self.stats),
+            calls,
+            persist,
+            events,
+            events_lost: Arc::clone(&events_lost),
+            metrics: metrics.clone(),
+        };
+        let ended = heart.start(core_inputs, core_asks).await?;
+
+        self.spawn_edges(store, orders, core_calls, (core_events, events_lost));
+        let checks_stop = self.stop.child_token();
+        self.spawn(checks::run(check_settings, self.inputs.clone(), checks_stop.clone()));
+        let runtime = Arc::new(Runtime::new(
+            asks,
+            self.names.subscribe(),
+            Arc::clone(&self.stats),
+            self.cloud.clone(),
+            self.is_member(),
+        ));
+        self.serve_admin(&runtime, metrics.clone()).await?;
+        self.spawn_preflight(&runtime);
+        self.spawn(ask::observe(Arc::clone(&runtime), metrics));
+        tracing::info!(node = %name, boot = %self.boot, version = crate::VERSION, "running");
+        let reloads = reload::Reloads {
+            path: options.config.clone(),
+            node: options.node.clone(),
+            current: self.identified.clone(),
+            boot: self.boot,
+            inputs: self.inputs.clone(),
+            names: self.names.clone(),
+            cloud: self.cloud.clone(),
+            journal: self.journal.clone(),
+            runtime,
+            checks: (self.tasks.clone(), self.stop.clone(), checks_stop),
+        };
+        reload::obey_signals(reloads, self.inputs.clone(), ended).await;
+        self.end().await;
+        Ok(())
+    }
+
+    fn spawn_edges(
+        &self,
+        store: state::Store,
+        orders: watch::Receiver<Option<Durable>>,
+        calls: mpsc::Receiver<vipward_core::CloudCall>,
+        (events, lost): (mpsc::Receiver<Happened>, Arc<AtomicU64>),
+    ) {
+        let inputs = || self.inputs.clone();
+        let clock: cloud::Clock = Arc::new(clock::now);
+        self.spawn(store.run(orders, inputs(), self.stop.clone()));
+        self.spawn(cloud::run(self.cloud.clone(), calls, inputs(), clock));
+        self.tasks.spawn(narrator::narrate(
+            events,
+            self.names.subscribe(),
+            self.journal.clone(),
+            self.telemetry.metrics().clone(),
+            lost,
+        ));
+    }
+
+    /// Whether this node can hold any group. A witness calls no cloud.
+    fn is_member(&self) -> bool {
+        let Identified { config, me, .. } = &self.identified;
+        let mut groups = config.groups.iter();
+        groups.any(|group| group.priorities.get(me.index()).is_some_and(Option::is_some))
+    }
+
+    fn spawn_preflight(&self, runtime: &Arc<Runtime>) {
+        if !self.is_member() {
+            runtime.preflight_ended(); // There is nothing to try.
+            return;
+        }
+        // On its way to the core, each result is dated for the status.
+        let (problems, mut found) = mpsc::channel(1);
+        let (inputs, runtime) = (self.inputs.clone(), Arc::clone(runtime));
+        self.spawn(async move {
+            while let Some(input) = found.recv().await {
+                runtime.preflight_ended();
+                if inputs.send(input).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.spawn(cloud::run_preflight(self.cloud.clone(), problems));
+        self.spawn(cloud::run_metadata_hint(self.cloud.clone(), self.inputs.clone()));
+    }
+
+    async fn serve_admin(&self, runtime: &Arc<Runtime>, metrics: Metrics) -> Result<(), RunError> {
+        let config = &self.identified.config.admin;
+        let (handle, answers) = ask::handle(Arc::clone(runtime), self.journal.clone(), metrics);
+        let socket = admin::bind_unix(&config.socket).await?;
+        let listener = admin::bind_tcp(config.listen).await?;
+        self.spawn(answers);
+        let operators = admin::operator_routes(handle.clone());
+        self.tasks.spawn(admin::serve_unix(socket, operators, self.stop.clone()));
+        let public = admin::public_routes(handle);
+        self.tasks.spawn(admin::serve_tcp(listener, public, self.stop.clone()));
+        Ok(())
+    }
+
+    /// Runs a task until the daemon stops.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let _ = stop.run_until_cancelled(task).await;
+        });
+    }
+
+    /// The heart has stopped: the rest ends, and last words are written.
+    async fn end(self) {
+        self.stop.cancel();
+        drop(self.inputs);
+        self.tasks.close();
+        let _ = tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await;
+        self.journal.write(Record::stopped("asked to"));
+        let (journal, telemetry) = (self.journal, self.telemetry);
+        let last = tokio::task::spawn_blocking(move || {
+            journal.flush(LAST_WORDS);
+            telemetry.shutdown(LAST_WORDS);
+        });
+        let _ = tokio::time::timeout(LAST_WORDS * 2, last).await;
+    }
+}
+
+/// Everything that moves to the heartbeat thread.
+struct HeartThread {
+    node: Node,
+    links: transport::Settings,
+    inputs: mpsc::Sender<Input>,
+    stats: Arc<Stats>,
+    calls: mpsc::Sender<vipward_core::CloudCall>,
+    persist: watch::Sender<Option<Durable>>,
+    events: mpsc::Sender<Happened>,
+    events_lost: Arc<AtomicU64>,
+    metrics: Metrics,
+}
+
+impl HeartThread {
+    /// Starts the thread; returns when the links listen. The receiver tells its end.
+    async fn start(
+        self,
+        inputs: mpsc::Receiver<Input>,
+        asks: mpsc::Receiver<Ask>,
+    ) -> Result<oneshot::Receiver<()>, RunError> {
+        let (bound, listening) = oneshot::channel();
+        let (ended, end) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("heartbeat".into());
+        thread
+            .spawn(move || {
+                self.run(bound, inputs, asks);
+                let _ = ended.send(()); // Nobody waits if the start failed.
+            })
+            .map_err(|source| RunError::System { what: "start the heartbeat thread", source })?;
+        match listening.await {
+            Ok(Ok(())) => Ok(end),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(RunError::Machine("error: the heartbeat thread ended at once".into())),
+        }
+    }
+
+    fn run(
+        self,
+        bound: oneshot::Sender<Result<(), RunError>>,
+        inputs: mpsc::Receiver<Input>,
+        asks: mpsc::Receiver<Ask>,
+    ) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(source) => {
+                let what = "start the heartbeat thread";
+                let _ = bound.send(Err(RunError::System { what, source }));
+                return;
+            }
+        };
+        if std::env::var_os("VIPWARD_REALTIME").is_none_or(|value| value != "off") {
+            let realtime::Permitted { priority, memory } = realtime::request();
+            tracing::info!(
+                priority = priority.as_ref().map_or_else(String::as_str, |()| "real-time"),
+                memory = memory.as_ref().map_or_else(String::as_str, |()| "locked"),
+                "the heartbeat thread"
+            );
+        }
+        runtime.block_on(async move {
+            let bind = transport::bind(self.links, self.inputs, self.stats);
+            let transport: Transport = match bind.await {
+                Ok(transport) => transport,
+                Err(error) => {
+                    let _ = bound.send(Err(error.into()));
+                    return;
+                }
+            };
+            let _ = bound.send(Ok(())); // The daemon waits for this.
+            let metrics = self.metrics;
+            let hands = Hands {
+                transport,
+                calls: self.calls,
+                persist: self.persist,
+                events: self.events,
+                events_lost: self.events_lost,
+                stalled: Box::new(move |by| metrics.loop_stall(by)),
+            };
+            let transport = Heart::new(self.node, hands).beat(inputs, asks).await;
+            // Last of all: while the listener is open, no peer takes this process for dead.
+            transport.shutdown().await;
+        });
+    }
+}
+
+/// Reads the cluster's keys.
+pub(crate) fn read_keys(path: &Path) -> Result<Keys, RunError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| RunError::System { what: "read the key file", source })?;
+    Keys::parse(&text).map_err(|source| RunError::Keys { path: path.into(), source })
+}
+
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| RunError::System {
+        what: "draw random numbers",
+        source: std::io::Error::other(error),
+    })?;
+    Ok(bytes)
+}
+
+/// The links' counters, told to the metrics.
+fn stats(
+    identified: &Identified,
+    boot: BootId,
+    keys: &Keys,
+    options: &RunOptions,
+    telemetry: &Telemetry,
+    names: &watch::Sender<Arc<Names>>,
+) -> Arc<Stats> {
+    let Identified { config, me, .. } = identified;
+    let links = translate::links(config, *me, boot, keys.clone(), &options.listen_links);
+    let told = Told { metrics: telemetry.metrics().clone(), names: names.subscribe() };
+    Arc::new(Stats::new(&links.link_counts(), Some(Arc::new(told))))
+}
+
+struct Told {
+    metrics: Metrics,
+    names: watch::Receiver<Arc<Names>>,
+}
+
+impl transport::Observer for Told {
+    fn round_trip(&self, peer: NodeId, link: vipward_core::LinkId, took: Duration) {
+        self.metrics.round_trip(&self.names.borrow(), peer, link, took);
+    }
+
+    fn lost(&self, peer: NodeId, link: vipward_core::LinkId) {
+        self.metrics.heartbeat_lost(&self.names.borrow(), peer, link);
+    }
+
+    fn rejected(&self, reason: Rejection) {
+        self.metrics.rejected(reason.as_str());
+    }
+}

@@ -1,0 +1,216 @@
+//! From the configuration to the settings of each edge. Edges do not know the configuration, nor
+//! one another.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vipward_core::{BootId, NodeId};
+
+use crate::checks;
+use crate::cloud;
+use crate::config::{self, Address, Config};
+use crate::journal;
+use crate::names::{AddressNames, GroupNames, Names, NodeNames};
+use crate::state;
+use crate::telemetry;
+use crate::transport;
+
+/// What may pass between neighbours one minor version apart.
+const PROTOCOL: (u16, u16) = (1, 0);
+
+/// The names of a configuration.
+pub(crate) fn names(config: &Config, me: NodeId, boot: BootId) -> Names {
+    Names {
+        cluster: config.cluster.clone(),
+        version: crate::VERSION.into(),
+        me,
+        boot,
+        nodes: config
+            .nodes
+            .iter()
+            .map(|node| NodeNames {
+                name: node.name.clone(),
+                witness: node.witness,
+                links: node.links.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        groups: config
+            .groups
+            .iter()
+            .map(|group| GroupNames {
+                name: group.name.clone(),
+                addresses: group
+                    .addresses
+                    .iter()
+                    .map(|address| match address {
+                        Address::ElasticIp { allocation_id } => {
+                            AddressNames { kind: "elastic-ip", id: allocation_id.clone() }
+                        }
+                    })
+                    .collect(),
+            })
+            .collect(),
+        checks: config.checks.iter().map(|check| check.name.clone()).collect(),
+    }
+}
+
+/// How long exchanges with peers may take.
+pub(crate) fn timeouts(config: &Config) -> transport::Timeouts {
+    let interval = config.timing.heartbeat_interval();
+    // One slow answer is not to be cut off sooner than the lease that it may still renew.
+    let heartbeat = config.timing.lease().max(Duration::from_millis(100));
+    transport::Timeouts {
+        heartbeat,
+        vote: heartbeat.max(interval * 3),
+        operator: config.cloud.call_timeout * 2 + config.timing.lease() * 6,
+    }
+}
+
+pub(crate) fn links(
+    config: &Config,
+    me: NodeId,
+    boot: BootId,
+    keys: transport::Keys,
+    listen: &[SocketAddr],
+) -> transport::Settings {
+    let own = config.nodes.get(me.index()).map_or(&[][..], |node| node.links.as_slice());
+    let listen = if listen.is_empty() { own } else { listen };
+    let mut nodes: Vec<transport::NodeLinks> = config
+        .nodes
+        .iter()
+        .map(|node| transport::NodeLinks { name: node.name.clone(), links: node.links.clone() })
+        .collect();
+    // Behind a forwarder, what leaves this node leaves from where it listens.
+    if let Some(node) = nodes.get_mut(me.index()) {
+        node.links = listen.to_vec();
+    }
+    transport::Settings {
+        cluster: config.cluster.clone(),
+        version: PROTOCOL,
+        me,
+        boot,
+        nodes,
+        listen: listen.to_vec(),
+        groups: config.groups.iter().map(|group| group.name.clone()).collect(),
+        keys,
+        timeouts: timeouts(config),
+    }
+}
+
+pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
+    cloud::Cluster {
+        me: Some(me),
+        nodes: config
+            .nodes
+            .iter()
+            .map(|node| cloud::NodeIds {
+                name: node.name.clone(),
+                may_hold: !node.witness,
+                instance_id: node.instance_id.clone(),
+                network_interface_id: node.network_interface_id.clone(),
+            })
+            .collect(),
+        groups: config
+            .groups
+            .iter()
+            .map(|group| cloud::GroupAddresses {
+                name: group.name.clone(),
+                mine: group.priorities.get(me.index()).is_some_and(Option::is_some),
+                addresses: group
+                    .addresses
+                    .iter()
+                    .map(|address| match address {
+                        Address::ElasticIp { allocation_id } => {
+                            cloud::AddressIds { allocation_id: allocation_id.clone() }
+                        }
+                    })
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
+pub(crate) fn cloud(config: &Config, me: NodeId) -> cloud::Settings {
+    cloud::Settings {
+        provider: match config.cloud.provider {
+            config::Provider::Aws { .. } => cloud::Provider::Aws,
+            config::Provider::Simulated { .. } => cloud::Provider::Simulated,
+        },
+        region: config.cloud.region.clone(),
+        endpoint_url: config.cloud.endpoint_url().map(Into::into),
+        call_timeout: config.cloud.call_timeout,
+        keep_warm: cloud::KEEP_WARM,
+        cluster: cluster(config, me),
+    }
+}
+
+/// The checks, or the sentence that says which one cannot be made.
+pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, String> {
+    let of_node = config.nodes.get(me.index()).map_or(&[][..], |node| config.checks_of(node));
+    let checks = of_node.iter().map(|check| {
+        let kind = match &check.kind {
+            config::CheckKind::Http { url } => checks::CheckKind::Http(
+                url.parse().map_err(|error| format!("check {:?}: {error}", check.name))?,
+            ),
+            config::CheckKind::Tcp { addr } => checks::CheckKind::Tcp(addr.to_string()),
+            config::CheckKind::Command { argv } => checks::CheckKind::Command(argv.clone()),
+            config::CheckKind::Process { name } => checks::CheckKind::Process(name.clone()),
+        };
+        let (interval, timeout) = (check.interval, check.timeout);
+        Ok(checks::Check { name: check.name.clone(), kind, interval, timeout })
+    });
+    Ok(checks::Settings { checks: checks.collect::<Result<_, String>>()? })
+}
+
+pub(crate) fn state(config: &Config) -> state::Settings {
+    state::Settings {
+        directory: config.state.directory.clone(),
+        groups: config.groups.iter().map(|group| group.name.clone()).collect(),
+    }
+}
+
+pub(crate) fn journal(config: &Config, node: &str, boot: BootId) -> journal::Settings {
+    journal::Settings {
+        directory: config.state.directory.clone(),
+        size: config.state.journal_size,
+        node: node.into(),
+        boot,
+    }
+}
+
+pub(crate) fn telemetry(config: &Config, node: &str) -> telemetry::Settings {
+    telemetry::Settings {
+        log: match config.telemetry.log {
+            config::LogFormat::Json => telemetry::LogFormat::Json,
+            config::LogFormat::Text => telemetry::LogFormat::Text,
+        },
+        level: config.telemetry.level.as_str().into(),
+        otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+        cluster: config.cluster.clone(),
+        node: node.into(),
+        version: crate::VERSION.into(),
+    }
+}
+
+/// What a reload cannot change, one sentence each, naming the key.
+pub(crate) fn fixed(current: &Config, new: &Config) -> Vec<String> {
+    let mut refusals = Vec::new();
+    let mut refuse = |key: &str, same: bool| {
+        if !same {
+            refusals.push(format!("{key} cannot be changed by a reload; restart the daemon"));
+        }
+    };
+    refuse("cluster", current.cluster == new.cluster);
+    refuse("[[nodes]] (the voters and their links)", current.nodes == new.nodes);
+    let addresses = |config: &Config| -> Vec<(String, Vec<Address>)> {
+        config.groups.iter().map(|it| (it.name.clone(), it.addresses.clone())).collect()
+    };
+    refuse("[[groups]] (their names and addresses)", addresses(current) == addresses(new));
+    refuse("security.key_file", current.key_file == new.key_file);
+    refuse("cloud.provider, cloud.endpoint_url", current.cloud.provider == new.cloud.provider);
+    refuse("cloud.region", current.cloud.region == new.cloud.region);
+    refuse("[admin]", current.admin == new.admin);
+    refuse("[state]", current.state == new.state);
+    refuse("[telemetry]", current.telemetry == new.telemetry);
+    refusals
+}
