@@ -145,7 +145,10 @@ class Node:
     def status(self):
         answer = self.command("status", "--json")
         demand(answer.returncode in (0, 4), f"{self.name}: vipward status exited with {answer.returncode}: {answer.stderr.strip()}")
-        return json.loads(answer.stdout)
+        try:
+            return json.loads(answer.stdout)
+        except ValueError as error:
+            raise Unmet(f"{self.name}: vipward status printed no JSON document: {answer.stdout[:200]!r}") from error
 
     def group(self):
         return next(group for group in self.status()["groups"] if group["name"] == GROUP)
