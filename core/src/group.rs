@@ -80,6 +80,8 @@ pub(crate) enum Role {
 pub(crate) struct Mastership {
     pub(crate) term: Term,
     pub(crate) cause: Cause,
+    /// The send that asked for the votes: what answers an older one was asked in another term.
+    pub(crate) since: SendNumber,
     /// By voter: its newest promise.
     pub(crate) renewals: Vec<Option<Renewed>>,
 }

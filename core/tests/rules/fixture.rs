@@ -1,0 +1,437 @@
+//! One node under test: built, driven through time, answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vipward_core::*;
+
+/// The preferred balancer, priority 200.
+pub(crate) const A: NodeId = NodeId(0);
+/// The other balancer, priority 100.
+pub(crate) const B: NodeId = NodeId(1);
+/// The witness.
+pub(crate) const W: NodeId = NodeId(2);
+pub(crate) const WEB: GroupId = GroupId(0);
+pub(crate) const EIP: AddressId = AddressId(0);
+pub(crate) const LINK: LinkId = LinkId(0);
+/// The heartbeat interval.
+pub(crate) const H: Duration = Duration::from_secs(1);
+/// Three of them.
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+/// What a master counts of it.
+pub(crate) const OWN_LEASE: Duration = Duration::from_millis(2_700);
+/// `(256 - 100)/256 * H` and `(256 - 200)/256 * H`.
+pub(crate) const SKEW_B: Duration = Duration::from_nanos(609_375_000);
+pub(crate) const SKEW_A: Duration = Duration::from_nanos(218_750_000);
+/// The shortest step forward.
+pub(crate) const TICK: Duration = Duration::from_nanos(1);
+
+pub(crate) fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+pub(crate) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) fn timing(heartbeat: Duration, misses: u32) -> Timing {
+    Timing::new(heartbeat, misses, Duration::from_secs(30), true).unwrap()
+}
+
+pub(crate) fn priority(value: u8) -> Priority {
+    Priority::try_from(value).unwrap()
+}
+
+/// Two balancers and a witness, one link, one group with one elastic IP.
+pub(crate) fn config(me: NodeId) -> Config {
+    let node = |name: &str, witness| NodeConfig { name: name.into(), witness, links: 1 };
+    Config {
+        me,
+        nodes: vec![node("lb-a", false), node("lb-b", false), node("witness", true)],
+        timing: timing(H, 3),
+        groups: vec![GroupConfig {
+            name: "web".into(),
+            priorities: vec![Some(priority(200)), Some(priority(100)), None],
+            preempt: false,
+            preempt_delay: Duration::from_secs(60),
+            addresses: vec![AddressKind::ElasticIp],
+        }],
+        checks: Vec::new(),
+        digest: Digest([7; 32]),
+        call_timeout: Duration::from_secs(5),
+        claim: ClaimMode::Fast,
+        moves_per_hour: 12,
+        repairs: 3,
+    }
+}
+
+/// A third balancer in the place of the witness, of priority 50.
+pub(crate) fn three_balancers(me: NodeId) -> Config {
+    let mut config = config(me);
+    config.nodes[2] = NodeConfig { name: "lb-c".into(), witness: false, links: 1 };
+    config.groups[0].priorities[2] = Some(priority(50));
+    config
+}
+
+pub(crate) fn with(mut config: Config, change: impl FnOnce(&mut Config)) -> Config {
+    change(&mut config);
+    config
+}
+
+/// The `life`-th life of a node.
+pub(crate) fn boot(node: NodeId, life: u128) -> BootId {
+    BootId(u128::from(node.0) * 1_000 + life)
+}
+
+/// What a peer's heartbeat says; by default that of an idle Ready node.
+#[derive(Clone)]
+pub(crate) struct Beat {
+    pub(crate) mastered: Option<Mastered>,
+    pub(crate) elected: Option<Elected>,
+    pub(crate) standing: Standing,
+    pub(crate) digest: Digest,
+    pub(crate) preflight_ok: bool,
+    pub(crate) healthy: bool,
+    pub(crate) holds: bool,
+    pub(crate) priority: Option<u8>,
+    pub(crate) ceiling: Term,
+    pub(crate) take_backs: Vec<TakeBack>,
+}
+
+impl Beat {
+    pub(crate) fn idle() -> Self {
+        Self {
+            mastered: None,
+            elected: None,
+            standing: Standing::Ready,
+            digest: Digest([7; 32]),
+            preflight_ok: true,
+            healthy: true,
+            holds: false,
+            priority: None,
+            ceiling: Term(0),
+            take_backs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn master(term: u64) -> Self {
+        Self { mastered: Some(Mastered { term: Term(term), lease: LEASE }), ..Self::idle() }
+    }
+
+    pub(crate) fn lease(mut self, lease: Duration) -> Self {
+        self.mastered = self.mastered.map(|mastered| Mastered { lease, ..mastered });
+        self
+    }
+
+    pub(crate) fn taking_back(mut self, take_back: TakeBack) -> Self {
+        self.take_backs.push(take_back);
+        self
+    }
+}
+
+pub(crate) fn release(term: u64) -> TakeBack {
+    TakeBack { group: WEB, term: Term(term), kind: TakeBackKind::Release }
+}
+
+pub(crate) fn resignation(term: u64, successor: Option<NodeId>) -> TakeBack {
+    let kind = TakeBackKind::Resign { successor, cause: Cause::Resigned };
+    TakeBack { group: WEB, term: Term(term), kind }
+}
+
+/// One node and a scripted world round it.
+pub(crate) struct Rig {
+    pub(crate) node: Node,
+    pub(crate) config: Arc<Config>,
+    pub(crate) now: Timestamp,
+    /// What was last written, if anything.
+    pub(crate) disk: Option<Durable>,
+    /// Whether writing works; while it does not, nothing is answered.
+    pub(crate) writes: bool,
+    /// Peers that answer every heartbeat and take-back at once.
+    pub(crate) answering: Vec<NodeId>,
+    /// Whether reads of the cloud are answered at once, with `held`.
+    pub(crate) reads: bool,
+    pub(crate) held: Option<Association>,
+    /// By node: its present life.
+    pub(crate) lives: Vec<u128>,
+    sends: u64,
+    ids: u64,
+}
+
+impl Rig {
+    /// Starts at zero, with a disk that was written before.
+    pub(crate) fn new(config: Config) -> Self {
+        Self::start(config, 1, Some(Durable::default()), at(0))
+    }
+
+    pub(crate) fn start(config: Config, life: u128, disk: Option<Durable>, now: Timestamp) -> Self {
+        let config = Arc::new(config);
+        let lives = vec![1; config.nodes.len()];
+        let me = boot(config.me, life);
+        let node = Node::new(Arc::clone(&config), me, 1, disk.clone(), now);
+        let mut rig = Self {
+            node,
+            config,
+            now,
+            disk,
+            writes: true,
+            answering: Vec::new(),
+            reads: true,
+            held: None,
+            lives,
+            sends: 0,
+            ids: 0,
+        };
+        rig.lives[rig.config.me.index()] = life;
+        rig
+    }
+
+    /// The process is killed and starts again, with its disk.
+    pub(crate) fn restart(&mut self) {
+        let me = self.config.me;
+        self.lives[me.index()] += 1;
+        let life = boot(me, self.lives[me.index()]);
+        self.node = Node::new(Arc::clone(&self.config), life, 2, self.disk.clone(), self.now);
+    }
+
+    pub(crate) fn me(&self) -> BootId {
+        self.boot(self.config.me)
+    }
+
+    pub(crate) fn boot(&self, node: NodeId) -> BootId {
+        boot(node, self.lives[node.index()])
+    }
+
+    /// One input, and what the scripted world answers to its orders.
+    pub(crate) fn give(&mut self, input: Input) -> Vec<Output> {
+        let mut inputs = std::collections::VecDeque::from([input]);
+        let mut all = Vec::new();
+        while let Some(input) = inputs.pop_front() {
+            let out = self.node.step(self.now, input);
+            for output in &out {
+                inputs.extend(self.world(output));
+            }
+            all.extend(out);
+            assert!(all.len() < 10_000, "it never rests");
+        }
+        all
+    }
+
+    fn world(&mut self, output: &Output) -> Option<Input> {
+        match output {
+            Output::Persist(durable) if self.writes => {
+                self.disk = Some(durable.clone());
+                Some(Input::Persisted(durable.clone()))
+            }
+            Output::Call(call) if self.reads && call.operation.mutates().is_none() => {
+                Some(finished(call, self.read()))
+            }
+            Output::Send { to, request: Request::Heartbeat(beat) }
+                if self.answering.contains(to) =>
+            {
+                Some(self.renewing(*to, beat))
+            }
+            Output::Send { to, request: Request::TakeBack(TakeBacks { send, .. }) }
+                if self.answering.contains(to) =>
+            {
+                Some(self.answer_from(*to, Answer::TakenBack { send: *send }))
+            }
+            Output::Persist(_)
+            | Output::Call(_)
+            | Output::Send { .. }
+            | Output::Answer { .. }
+            | Output::Probe { .. }
+            | Output::OperatorDone { .. }
+            | Output::Event(_)
+            | Output::Stopped => None,
+        }
+    }
+
+    /// What a read of the cloud shows now.
+    pub(crate) fn read(&self) -> CallOutcome {
+        let seen = Observation { address: EIP, ip: None, association: self.held.clone() };
+        CallOutcome::Ok(CallReply::Described(vec![seen]))
+    }
+
+    /// The answer of a peer that renews whatever is asked.
+    pub(crate) fn renewing(&self, peer: NodeId, beat: &Heartbeat) -> Input {
+        self.answering_beat(peer, beat, Renewal::Renewed { had_run_out: false }, None)
+    }
+
+    pub(crate) fn answering_beat(
+        &self,
+        peer: NodeId,
+        beat: &Heartbeat,
+        renewal: Renewal,
+        promised: Option<Promised>,
+    ) -> Input {
+        let groups = beat.groups.iter().map(|group| GroupBeatAnswer {
+            group: group.group,
+            renewal: if group.mastered.is_some() { renewal } else { Renewal::None },
+            promised,
+            elected: None,
+        });
+        let answer = HeartbeatAnswer {
+            send: beat.send,
+            sent_at: beat.sent_at,
+            muted: Duration::ZERO,
+            ceiling: Term(0),
+            groups: groups.collect(),
+        };
+        self.answer_from(peer, Answer::Heartbeat(answer))
+    }
+
+    pub(crate) fn answer_from(&self, from: NodeId, answer: Answer) -> Input {
+        Input::Answer { from, boot: self.boot(from), to_boot: self.me(), link: LINK, answer }
+    }
+
+    /// A new life of `peer` answers this node's next heartbeat over `link`.
+    pub(crate) fn new_life_answers(
+        &mut self,
+        peer: NodeId,
+        life: u128,
+        link: LinkId,
+    ) -> Vec<Output> {
+        let answering = std::mem::take(&mut self.answering);
+        let beat = crate::scenes::next_beat(self, peer);
+        self.answering = answering;
+        self.lives[peer.index()] = life;
+        let Input::Answer { from, boot, to_boot, answer, .. } =
+            self.answering_beat(peer, &beat, Renewal::None, None)
+        else {
+            panic!("an answer")
+        };
+        self.give(Input::Answer { from, boot, to_boot, link, answer })
+    }
+
+    /// Runs every deadline up to and including `until`.
+    pub(crate) fn run_to(&mut self, until: Timestamp) -> Vec<Output> {
+        let mut all = Vec::new();
+        while self.node.next_deadline() <= until {
+            self.now = self.now.max(self.node.next_deadline());
+            all.extend(self.give(Input::DeadlineReached));
+            assert!(all.len() < 100_000, "it never rests");
+            if all.contains(&Output::Stopped) {
+                return all; // The process has ended.
+            }
+        }
+        self.now = self.now.max(until);
+        all
+    }
+
+    pub(crate) fn pass(&mut self, duration: Duration) -> Vec<Output> {
+        self.run_to(self.now + duration)
+    }
+
+    /// Lets no deadline run: as if the process had been asleep.
+    pub(crate) fn sleep(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+
+    pub(crate) fn request(&mut self, from: NodeId, request: Request) -> Vec<Output> {
+        self.ids += 1;
+        let boot = self.boot(from);
+        self.give(Input::Request { from, boot, link: LINK, id: RequestId(self.ids), request })
+    }
+
+    /// The next heartbeat of a peer.
+    pub(crate) fn beat(&mut self, from: NodeId, beat: Beat) -> Vec<Output> {
+        let heartbeat = self.heartbeat(from, beat);
+        self.request(from, Request::Heartbeat(heartbeat))
+    }
+
+    pub(crate) fn heartbeat(&mut self, from: NodeId, beat: Beat) -> Arc<Heartbeat> {
+        self.sends += 1;
+        let groups = self.config.group_ids().map(|group| {
+            let configured = self.config.priority(group, from);
+            GroupBeat {
+                group,
+                priority: configured.map(|own| beat.priority.map_or(own, priority)),
+                healthy: beat.healthy,
+                holds: beat.holds,
+                mastered: beat.mastered.filter(|_| group == WEB),
+                elected: beat.elected.filter(|_| group == WEB),
+            }
+        });
+        Arc::new(Heartbeat {
+            send: SendNumber(self.sends),
+            sent_at: Timestamp::from_millis(self.sends),
+            standing: beat.standing,
+            digest: beat.digest,
+            preflight_ok: beat.preflight_ok,
+            hears: Vec::new(),
+            ceiling: beat.ceiling,
+            groups: groups.collect(),
+            take_backs: beat.take_backs,
+        })
+    }
+
+    pub(crate) fn taking_back(&mut self, from: NodeId, take_back: TakeBack) -> Vec<Output> {
+        self.sends += 1;
+        let list = vec![take_back];
+        self.request(from, Request::TakeBack(TakeBacks { send: SendNumber(self.sends), list }))
+    }
+
+    /// A request for this node's vote, as a Ready balancer with its configured priority makes it.
+    pub(crate) fn vote_request(&mut self, from: NodeId, term: u64) -> VoteRequest {
+        self.sends += 1;
+        let rank = Rank {
+            standing: Standing::Ready,
+            preflight_ok: true,
+            holds: false,
+            priority: self.config.priority(WEB, from).unwrap_or(Priority::LEAST),
+            name: std::cmp::Reverse(from),
+        };
+        VoteRequest {
+            send: SendNumber(self.sends),
+            group: WEB,
+            term: Term(term),
+            lease: LEASE,
+            rank,
+            digest: Digest([7; 32]),
+            cause: Cause::MasterSilent,
+            evidence: None,
+        }
+    }
+
+    pub(crate) fn ask(&mut self, from: NodeId, term: u64) -> Vec<Output> {
+        let request = self.vote_request(from, term);
+        self.request(from, Request::Vote(request))
+    }
+
+    /// A peer's vote on this node's request.
+    pub(crate) fn vote(&mut self, from: NodeId, request: &VoteRequest, vote: Vote) -> Vec<Output> {
+        let (send, group, term) = (request.send, request.group, request.term);
+        let answer = Answer::Vote(VoteAnswer { send, group, term, vote });
+        let input = self.answer_from(from, answer);
+        self.give(input)
+    }
+
+    pub(crate) fn finish(&mut self, call: &CloudCall, outcome: CallOutcome) -> Vec<Output> {
+        self.give(finished(call, outcome))
+    }
+
+    pub(crate) fn group(&self) -> GroupStatus {
+        self.node.status(self.now).groups.remove(0)
+    }
+
+    pub(crate) fn role(&self) -> RoleName {
+        self.group().role
+    }
+
+    pub(crate) fn alarms(&self) -> Vec<AlarmName> {
+        self.node.status(self.now).alarms.into_iter().map(|(name, _, _)| name).collect()
+    }
+}
+
+pub(crate) fn finished(call: &CloudCall, outcome: CallOutcome) -> Input {
+    Input::CallFinished { call: call.id, outcome, request_id: None, took: millis(10) }
+}
+
+pub(crate) fn associated(id: &str) -> CallOutcome {
+    CallOutcome::Ok(CallReply::Associated(AssociationId(id.into())))
+}
+
+pub(crate) fn held_by(id: &str, node: NodeId) -> Option<Association> {
+    Some(Association { id: AssociationId(id.into()), holder: Holder::Node(node) })
+}
