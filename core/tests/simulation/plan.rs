@@ -231,7 +231,7 @@ impl Plan {
         let voters = voters as u64;
         let copies: u64 = u64::from(links.iter().copied().max().unwrap_or(1));
         let steps = voters * (voters - 1) * copies * 2 + voters * 2;
-        let intervals = (5_000 / steps).clamp(30, 250) * if dice.percent(4) { 3 } else { 1 };
+        let intervals = (6_000 / steps).clamp(30, 300) * if dice.percent(4) { 3 } else { 1 };
         let length = heartbeat * intervals;
         Self {
             scenario,

@@ -67,7 +67,8 @@ impl Observer {
         life.roles[group] = to;
         life.role_known[group] = true;
         if let Some(mastery) = life.masteries[group].as_ref().filter(|_| to == RoleName::Holding)
-            && mastery.ends(quorum) > at.local
+            && !mastery.ghosts
+            && mastery.ends(quorum) > at.local + life.heartbeat()
         {
             self.let_go = Some((group, mastery.term));
         }
@@ -84,7 +85,8 @@ impl Observer {
         }
     }
 
-    /// A master under a valid lease gives it up by resigning, and in no other way (I6).
+    /// A master with more than an interval of lease left gives it up by resigning, and in no other
+    /// way (I6).
     pub(super) fn judge_let_go(&mut self, node: usize) {
         let Some((group, term)) = self.let_go.take() else { return };
         if self.lives[node].resigned[group] < term {

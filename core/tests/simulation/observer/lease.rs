@@ -33,6 +33,8 @@ pub(crate) struct Mastery {
     pub(crate) term: u64,
     pub(crate) elected: Moment,
     pub(crate) stamps: [Option<Stamp>; VOTERS],
+    /// A voter's dead life answered late: its promise stands, but nobody need count it.
+    pub(crate) ghosts: bool,
 }
 
 impl Stamp {
@@ -249,7 +251,7 @@ impl Observer {
         let term = election.term;
         let candidacy = self.lives[node].candidacies[group].take();
         let stamps = candidacy.filter(|c| c.term == term).map(|c| c.stamps);
-        let mastery = stamps.map(|stamps| Mastery { term, elected: at, stamps });
+        let mastery = stamps.map(|stamps| Mastery { term, elected: at, stamps, ghosts: false });
         if mastery.as_ref().is_none_or(|m| m.ends(quorum) <= at.local) {
             let who = letter(node);
             self.violate("I1", || format!("{who} leads in term {term} without a majority"));

@@ -165,7 +165,13 @@ impl Observer {
     /// Something is about to be told to a core.
     pub(crate) fn before(&mut self, node: usize, at: Moment, hosts: &[Host], input: &Input) {
         match input {
-            Input::Answer { from, to_boot, answer, .. } if *to_boot == self.lives[node].boot => {
+            Input::Answer { from, boot, to_boot, answer, .. }
+                if *to_boot == self.lives[node].boot =>
+            {
+                let ghost = self.lives[from.index()].boot != *boot;
+                for mastery in self.lives[node].masteries.iter_mut().flatten() {
+                    mastery.ghosts |= ghost;
+                }
                 self.on_answer(node, at, hosts, from.index(), answer);
             }
             Input::CallFinished { call, outcome, request_id, .. } => {

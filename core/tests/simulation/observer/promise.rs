@@ -103,8 +103,9 @@ impl Observer {
                 (old.life, old.by) == (promise.life, promise.by) && old.send >= promise.send
             });
             if !older {
-                // Nor does a newer one promise less, after a reload to a shorter lease.
-                let same = known.filter(|old| old.life == promise.life);
+                // Nor does a newer one of its term promise less, after a reload to a shorter
+                // lease.
+                let same = known.filter(|old| (old.life, old.term) == (promise.life, promise.term));
                 let until = same.map_or(0, |old| old.until).max(promise.until);
                 let kept = same.filter(|old| old.by == promise.by).map_or(0, |old| old.kept);
                 *known = Some(Promise { until, kept: kept.max(promise.kept), ..promise });
