@@ -36,9 +36,9 @@ proptest! {
     /// After anything at all, two peers that grant and renew get a master within ten leases.
     #[test]
     fn it_recovers_from_anything(ops in prop::collection::vec(op(), 1..120)) {
+        let ops: Vec<Op> = ops.into_iter().filter(|op| !matches!(op, Op::Stop)).collect();
         let mut judge = run(A, &ops);
         let rig = &mut judge.rig;
-        prop_assume!(!judge.ended);
         rig.give(Input::CheckResult { check: CheckId(0), passed: true });
         rig.give(Input::Preflight { problems: Vec::new() });
         (rig.writes, rig.reads) = (true, true);
