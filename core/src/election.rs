@@ -214,7 +214,7 @@ impl Group {
         let from = self.elected.map(|elected| elected.node);
         self.change_role(cx, cause, "elected by a majority", |group, _| {
             group.candidacy = None;
-            group.role = Role::Master(Mastership { term, cause, renewals });
+            group.role = Role::Master(Mastership { term, cause, since: sent.number, renewals });
         });
         self.learn_elected(cx, Elected { term, node: me });
         self.collisions = 0;
@@ -467,6 +467,9 @@ impl Group {
         match take_back.kind {
             TakeBackKind::Release => self.voter.release(node, boot, term),
             TakeBackKind::Resign { successor, cause } => {
+                if self.candidacy.as_ref().is_some_and(|own| own.term <= term) {
+                    self.give_up(cx, "a higher term was resigned");
+                }
                 let news = self.voter.resign(node, boot, term);
                 if news && term >= self.term() {
                     self.on_resignation(cx, node, successor, cause);

@@ -80,6 +80,8 @@ pub(crate) enum Role {
 pub(crate) struct Mastership {
     pub(crate) term: Term,
     pub(crate) cause: Cause,
+    /// The send that asked for the votes: what answers an older one was asked in another term.
+    pub(crate) since: SendNumber,
     /// By voter: its newest promise.
     pub(crate) renewals: Vec<Option<Renewed>>,
 }
@@ -281,6 +283,9 @@ impl Group {
         }
         if elected.node == cx.s.config.me {
             return;
+        }
+        if self.candidacy.as_ref().is_some_and(|own| own.term <= elected.term) {
+            self.give_up(cx, "another was elected");
         }
         let (cause, reason) = match &self.role {
             Role::Master(mastership) if elected.term > mastership.term => {

@@ -314,13 +314,17 @@ impl Group {
             || self.handover.is_some()
             || cx.s.stopping.is_some()
             || !matches!(self.role, Role::Master(_))
+            || !self.ownership.holds_all()
         {
+            self.better = None; // The delay counts from the end of the claim.
             return;
         }
+        let recent = cx.s.interval() * 2;
         let own = cx.s.effective_priority(self.id);
         let better = self.best_successor(cx.s, false).filter(|node| {
             let theirs = self.peer_rank(cx.s, *node).map(|rank| rank.priority);
-            theirs > own
+            // Not one whose silence may have brought this node here.
+            theirs > own && cx.s.is_heard_within(*node, recent)
         });
         self.better = match (better, self.better) {
             (Some(node), Some((known, since))) if node == known => Some((node, since)),

@@ -216,6 +216,9 @@ impl Group {
         let Renewal::Renewed { had_run_out } = answer.renewal else { return };
         let now = cx.now;
         let Role::Master(mastership) = &mut self.role else { return };
+        if sent.number <= mastership.since {
+            return; // It named an earlier term, and perhaps another lease.
+        }
         let counted = mastership.renewals.get(from.index()).copied().flatten();
         let contradicted = had_run_out
             && counted.is_some_and(|counted| counted.send < sent.number && counted.until > now);
@@ -245,7 +248,7 @@ impl Group {
     pub(crate) fn resign_if_unhealthy(&mut self, cx: &mut Cx<'_>) {
         if !matches!(self.role, Role::Master(_))
             || self.handover.is_some()
-            || cx.s.is_healthy(self.id)
+            || (cx.s.is_healthy(self.id) && cx.s.effective_priority(self.id).is_some())
             || self.moves_exhausted(cx.s, cx.now)
         {
             return;

@@ -108,10 +108,8 @@ impl Node {
                 }
             }
             Input::Connections { peer, open } => {
-                if self.s.peers.get_mut(peer.index()).is_some_and(|peer| peer.connections(open))
-                    && self.s.config.timing.crash_detection
-                {
-                    out.push(Output::Probe { peer });
+                if let Some(peer) = self.s.peers.get_mut(peer.index()) {
+                    peer.connections(now, open);
                 }
             }
             Input::CheckResult { check, passed } => self.on_check(now, check, passed, out),
@@ -540,8 +538,12 @@ impl Node {
         if !self.s.config.timing.crash_detection {
             return;
         }
+        let interval = self.s.interval();
         for index in 0..self.s.peers.len() {
             let node = NodeId(u8::try_from(index).unwrap_or(u8::MAX));
+            if self.s.peers.get_mut(index).is_some_and(|peer| peer.probe_due(now, interval)) {
+                out.push(Output::Probe { peer: node });
+            }
             while let Some(boot) = self.s.peers.get_mut(index).and_then(|peer| peer.new_death()) {
                 let mut cx = Cx { now, s: &mut self.s, out };
                 let current = cx.s.peer(node).is_some_and(|peer| peer.boot == Some(boot));
@@ -709,7 +711,8 @@ impl Node {
                 && group.taken_back(&self.s)
                 && !group.ownership.is_calling()
         });
-        if given_up || until <= now {
+        if (given_up || until <= now) && !self.s.stopped {
+            self.s.stopped = true;
             out.push(Output::Stopped);
         }
     }
@@ -719,7 +722,8 @@ impl Node {
     pub fn next_deadline(&self) -> Timestamp {
         // `Cx` wants what it may change; nothing is changed here.
         let now = self.s.now;
-        let mut next = self.heartbeat_due().min(self.s.stopping.unwrap_or(Timestamp::NEVER));
+        let stopping = self.s.stopping.filter(|_| !self.s.stopped).unwrap_or(Timestamp::NEVER);
+        let mut next = self.heartbeat_due().min(stopping);
         if self.s.write_deadline() > now {
             next = next.min(self.s.write_deadline());
         }
@@ -728,6 +732,9 @@ impl Node {
         }
         let patience = self.s.lease() + Duration::from_nanos(1);
         for peer in &self.s.peers {
+            if self.s.config.timing.crash_detection {
+                next = next.min(peer.probe_at.unwrap_or(Timestamp::NEVER));
+            }
             for link in &peer.links {
                 if let (true, Some(at)) = (link.up, link.heard_at) {
                     next = next.min(at + patience);

@@ -274,12 +274,10 @@ impl Group {
             )),
             Role::None | Role::Backup | Role::Holding(_) => None,
         };
-        let (Some((term, lease_until, confirmed, cause)), false) = (acts, draining) else {
-            return;
-        };
+        let Some((term, lease_until, confirmed, cause)) = acts else { return };
         let Some(address) = self.ownership.addresses.get_mut(id.index()) else { return };
         let Plan::Claim { permit, why } = address.plan else { return };
-        if address.calling.is_some() || cx.now < address.retry_at {
+        if draining || address.calling.is_some() || cx.now < address.retry_at {
             if permit == Permit::Votes {
                 // The votes permit a call in the step that won them, and no later one.
                 address.plan = Plan::Claim { permit: Permit::Undecided, why };

@@ -31,6 +31,10 @@ pub(crate) struct Peer {
     reported: Vec<BootId>,
     /// Open connections with it, both directions.
     open: u16,
+    /// The last connection was closed then; it is probed until this is explained.
+    closed_at: Option<Timestamp>,
+    /// When it is probed next.
+    pub(crate) probe_at: Option<Timestamp>,
     /// When anything of it was last heard.
     pub(crate) heard_at: Option<Timestamp>,
     /// By link.
@@ -88,6 +92,8 @@ impl Peer {
             proven: Vec::new(),
             reported: Vec::new(),
             open: 0,
+            closed_at: None,
+            probe_at: None,
             heard_at: None,
             links: vec![Link::default(); usize::from(links.max(1))],
             beat: None,
@@ -164,11 +170,33 @@ impl Peer {
         self.confirm_previous(link);
     }
 
-    /// Notes how many connections are open. True if the last one was closed just now.
-    pub(crate) fn connections(&mut self, open: u16) -> bool {
-        let closed = self.open > 0 && open == 0;
+    /// Notes how many connections are open. When the last one closes, the process may be dying:
+    /// it is probed at once, and again for a while, since a listener that is being closed may
+    /// still accept before it refuses.
+    pub(crate) fn connections(&mut self, now: Timestamp, open: u16) {
+        if self.open > 0 && open == 0 {
+            self.closed_at = Some(now);
+            self.probe_at = Some(now);
+        } else if open > 0 {
+            self.closed_at = None;
+            self.probe_at = None;
+        }
         self.open = open;
-        closed
+    }
+
+    /// Whether it is to be probed now; sets the next time, within `interval` of the closing.
+    pub(crate) fn probe_due(&mut self, now: Timestamp, interval: Duration) -> bool {
+        if self.probe_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        let dead = self.boot.is_some_and(|boot| self.is_dead(boot));
+        let over = self.closed_at.is_none_or(|at| now.since(at) > interval);
+        if dead || over {
+            self.probe_at = None;
+            return false;
+        }
+        self.probe_at = Some(now + (interval / 16).max(Duration::from_millis(1)));
+        true
     }
 
     /// Whether the evidence proves that life dead: every configured link refused, or answered by
@@ -189,9 +217,13 @@ impl Peer {
     /// A life that is known to be dead and was not reported yet: each once.
     pub(crate) fn new_death(&mut self) -> Option<BootId> {
         let current = self.boot.filter(|boot| self.is_dead(*boot));
-        let dead = self.proven.iter().copied().chain(current);
-        let news = dead.into_iter().find(|boot| !self.reported.contains(boot))?;
-        push_bounded(&mut self.reported, news);
+        let proven = &self.proven;
+        let dead = |boot: &BootId| proven.contains(boot) || Some(*boot) == current;
+        // Only what is known to be dead is remembered here, so that nothing is told twice.
+        self.reported.retain(dead);
+        let mut all = self.proven.iter().copied().chain(current);
+        let news = all.find(|boot| !self.reported.contains(boot))?;
+        self.reported.push(news);
         Some(news)
     }
 

@@ -131,6 +131,8 @@ pub(crate) struct Shared {
     next_call: u64,
     /// Set while the daemon stops: by then at the latest.
     pub(crate) stopping: Option<Timestamp>,
+    /// Everything was given up: the surroundings have been told.
+    pub(crate) stopped: bool,
     pub(crate) last_failover: Option<Failover>,
 }
 
@@ -177,6 +179,7 @@ impl Shared {
             started_lease: config.timing.lease(),
             next_call: 0,
             stopping: None,
+            stopped: false,
             last_failover: None,
             config,
         }
@@ -201,6 +204,11 @@ impl Shared {
     /// Whether a peer is heard.
     pub(crate) fn is_live(&self, now: Timestamp, node: NodeId) -> bool {
         self.peer(node).is_some_and(|peer| peer.is_live(now, self.lease()))
+    }
+
+    /// Whether a peer was heard that recently.
+    pub(crate) fn is_heard_within(&self, node: NodeId, patience: Duration) -> bool {
+        self.peer(node).is_some_and(|peer| peer.is_live(self.now, patience))
     }
 
     /// Whether that life of a peer is known to be dead.
@@ -294,7 +302,9 @@ impl Shared {
         let reserved = self.disk.ceiling.max(self.ordered.ceiling).max(self.peer_ceiling);
         let short = seen.0.saturating_add(TERMS_AHEAD / 2) > reserved.0;
         let ceiling = if short { Term(seen.0.saturating_add(TERMS_AHEAD)) } else { reserved };
-        let longest = self.lease().max(self.longest_asked).max(self.disk.longest_promise);
+        let longest = [self.started_lease, self.longest_asked, self.ordered.longest_promise]
+            .into_iter()
+            .fold(self.lease().max(self.disk.longest_promise), Duration::max);
         let unchanged = self.ordered.ceiling == ceiling
             && self.ordered.longest_promise == longest
             && self.ordered.elected == elected;

@@ -97,16 +97,12 @@ async fn forward(
     let Ok(mut target) = socket.connect(inner).await else { return };
     let _ = outer.set_nodelay(true);
     let _ = target.set_nodelay(true);
-    tokio::select! {
-        _ = copy_bidirectional(&mut outer, &mut target) => {}
+    let was_cut = tokio::select! {
+        _ = copy_bidirectional(&mut outer, &mut target) => false,
+        cut = cut.wait_for(|cut| cut.concerns(from)) => cut.is_ok(),
+    };
+    if was_cut {
         // Silent, not closed: both ends are held until it is healed, and then reset.
-        () = cut_and_healed(cut, from) => {}
-    }
-}
-
-/// Ends when what comes from that address was cut and is healed again.
-async fn cut_and_healed(mut cut: watch::Receiver<Cut>, from: IpAddr) {
-    if cut.wait_for(|cut| cut.concerns(from)).await.is_ok() {
         let _ = cut.wait_for(|cut| !cut.concerns(from)).await; // The demo's end heals as well.
     }
 }

@@ -115,14 +115,6 @@ impl Host {
         self.daemon.id()
     }
 
-    /// Starts the daemon again in the same group, after it stopped or was killed with the host.
-    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
-        let spec = self.spec.clone();
-        let fresh = Self::start(spec)?;
-        *self = fresh;
-        Ok(())
-    }
-
     /// Whether the daemon has ended by itself, and its last words.
     pub(crate) fn daemon_ended(&mut self) -> Option<String> {
         let status = self.daemon.try_wait().ok()??;

@@ -1,6 +1,6 @@
 //! Reading the journal's files, for people and when no daemon answers.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,12 @@ fn identity(file: &File) -> Option<(u64, u64)> {
 }
 
 fn open(path: &Path) -> Result<Option<File>, ReadError> {
-    match File::open(path) {
+    // Looked at before it is opened: a pipe would wait for a writer, a device never ends.
+    let opened = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    });
+    match opened {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError { path: path.to_owned(), source }),
@@ -135,7 +140,7 @@ fn lines(file: File) -> impl Iterator<Item = String> {
 /// The number of the last record on disk.
 pub(super) fn last_seq(directory: &Path) -> Option<u64> {
     [CURRENT, PREVIOUS].iter().find_map(|name| {
-        let mut file = File::open(directory.join(name)).ok()?;
+        let mut file = open(&directory.join(name)).ok()??;
         let length = file.metadata().ok()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
         lines(file).filter_map(|line| Entry::parse(&line)).map(|entry| entry.seq).max()

@@ -201,6 +201,23 @@ fn a_disk_that_fails_costs_lines_and_names_them_later() {
 }
 
 #[test]
+fn a_full_disk_costs_lines_and_names_them_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(CURRENT);
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let journal = open(dir.path(), 1 << 20);
+    journal.write(Record::started("0.1.0"));
+    journal.write(Record::stopped("SIGTERM"));
+    assert!(journal.flush(PATIENCE));
+    std::fs::remove_file(&path).unwrap();
+    journal.write(Record::started("0.1.0"));
+    assert!(journal.flush(PATIENCE));
+    let events: Vec<_> =
+        entries(dir.path()).iter().map(|entry| entry.fields()["event"].clone()).collect();
+    assert_eq!(events, ["journal-gap", "started"]);
+}
+
+#[test]
 fn a_queue_that_overflows_is_a_gap() {
     let dir = tempfile::tempdir().unwrap();
     // Given a queue that takes nothing,

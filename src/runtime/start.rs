@@ -32,6 +32,8 @@ const EVENTS: usize = 4096;
 const ASKS: usize = 64;
 /// How long instance metadata is asked who this machine is, when nothing else tells.
 const IDENTITY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the first cloud call waits until ids and credentials are known.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How long the end waits for what is still to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -271,7 +273,12 @@ impl Daemon {
         let inputs = || self.inputs.clone();
         let clock: cloud::Clock = Arc::new(clock::now);
         self.spawn(store.run(orders, inputs(), self.stop.clone()));
-        self.spawn(cloud::run(self.cloud.clone(), calls, inputs(), clock));
+        let (cloud, to_core) = (self.cloud.clone(), inputs());
+        self.spawn(async move {
+            // A call before the way is set up could only fail; the first read waits for it.
+            cloud.settled(SETTLE).await;
+            cloud::run(cloud, calls, to_core, clock).await;
+        });
         self.tasks.spawn(narrator::narrate(
             events,
             self.names.subscribe(),

@@ -3,6 +3,7 @@ use std::net::Ipv4Addr;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use vipward_core::{
     AddressId, AddressStatus, AlarmName, CallId, Cause, CheckState, Digest, Event, EventKind,
@@ -252,11 +253,16 @@ async fn a_collector_that_never_answers_costs_a_deadline() {
         }
     });
     metrics.rejected("replay");
+    let (mut stream, _) = silent.accept().await.unwrap();
     let started = tokio::time::Instant::now();
     tokio::task::spawn_blocking(move || otlp.shutdown(&metrics, Duration::from_millis(200)))
         .await
         .unwrap();
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    // What was sent is gRPC.
+    let mut preface = [0; 14];
+    stream.read_exact(&mut preface).await.unwrap();
+    assert_eq!(&preface, b"PRI * HTTP/2.0");
 }
 
 #[test]

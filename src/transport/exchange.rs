@@ -49,9 +49,12 @@ pub(super) async fn dial(path: &Path) -> Result<TcpStream, DialError> {
     }
     .map_err(DialError::Failed)?;
     socket.bind((path.local, 0).into()).map_err(DialError::Failed)?;
-    let stream = socket.connect(path.remote).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => DialError::Refused,
-        _ => DialError::Failed(error),
+    let stream = socket.connect(path.remote).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            DialError::Refused
+        } else {
+            DialError::Failed(error)
+        }
     })?;
     // On one machine, a socket that tries a free port may be given that very port and meet
     // itself: then too, nothing listens there.

@@ -3,7 +3,6 @@
 //! HTTP/1 answers in order, so a connection carries one request at a time. A lost packet, which
 //! TCP repeats only after 200 ms, blocks its connection; the next heartbeat takes another.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,35 +10,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vipward_core::{BootId, Input, NodeId};
 
 use super::exchange::{self, DialError, ExchangeError, Reply};
+use super::pool::{Checkout, Pool};
 use super::settings::Path;
 use super::shared::{Counted, Shared, lock};
 use super::stats::Rejection;
 use super::wire::{self, Kind};
-
-/// So many connections are kept open and used in turn.
-const KEPT: usize = 2;
 
 /// How long after its time-out an exchange may still end: the answer of a slow peer is still
 /// told, and the connection used again. A connection that is stuck for longer is replaced, since
 /// TCP repeats ever more rarely and would be late when the path heals.
 const STUCK: Duration = Duration::from_millis(500);
 
+/// When too many heartbeats wait, the one that has for longer than this and four round trips
+/// gives way: TCP has repeated a packet by then, and if that was lost as well it waits
+/// twice as long the next time, while a new connection gets through as soon as the path does.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// So many probes of one link at once; the core orders them when evidence changes.
 const MAX_PROBES: usize = 4;
-
-/// So many connections at once, busy ones included. A vote finds room when heartbeats are stuck.
-fn most_connections(kind: Kind) -> usize {
-    match kind {
-        Kind::Heartbeat => 4,
-        Kind::Vote | Kind::Resign => 6,
-        Kind::Operator => 8,
-    }
-}
 
 /// One way to one peer.
 #[derive(Debug)]
@@ -48,16 +42,8 @@ pub(super) struct Link {
     peer: NodeId,
     path: Path,
     sequence: AtomicU64,
-    pool: Mutex<Pool>,
-}
-
-#[derive(Debug, Default)]
-struct Pool {
-    /// The one that rested longest first.
-    idle: VecDeque<Line>,
-    /// Connections open or being opened, busy and idle ones; probes are counted apart.
-    open: usize,
-    probes: usize,
+    pool: Mutex<Pool<Line>>,
+    probes: Arc<Semaphore>,
 }
 
 /// A connection. Dropping it closes it.
@@ -74,8 +60,7 @@ struct Slot(Arc<Link>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut pool = lock(&self.0.pool);
-        pool.open = pool.open.saturating_sub(1);
+        lock(&self.0.pool).leave();
     }
 }
 
@@ -105,6 +90,7 @@ impl Link {
             path,
             sequence: AtomicU64::new(0),
             pool: Mutex::default(),
+            probes: Arc::new(Semaphore::new(MAX_PROBES)),
         })
     }
 
@@ -114,26 +100,29 @@ impl Link {
             self.lost(kind);
             return;
         };
+        let limit = self.shared.timeouts().of(kind);
+        let (number, replaced) = lock(&self.pool).begin(kind, Instant::now());
         let link = Arc::clone(self);
         let exchange = async move {
-            let shared = Arc::clone(&link.shared);
+            let began = Instant::now();
             tokio::select! {
-                () = link.deliver(kind, &body, start) => {}
-                () = shared.closed.cancelled() => {}
+                () = link.deliver(kind, limit, &body, start) => {}
+                () = replaced.cancelled() => {
+                    if began.elapsed() < limit {
+                        link.lost(kind);
+                    }
+                }
+                () = link.shared.closed.cancelled() => {}
             }
+            lock(&link.pool).end(number);
         };
         drop(self.shared.exchanges.spawn_on(exchange, &self.shared.runtime));
     }
 
     /// Tries at once whether the peer's process is there, on a connection of its own.
     pub(super) fn probe(self: &Arc<Self>) {
-        {
-            let mut pool = lock(&self.pool);
-            if pool.probes >= MAX_PROBES {
-                return;
-            }
-            pool.probes += 1;
-        }
+        // Each probe under way holds a permit.
+        let Ok(permit) = Arc::clone(&self.probes).try_acquire_owned() else { return };
         let link = Arc::clone(self);
         let probe = async move {
             let limit = link.shared.timeouts().heartbeat + STUCK;
@@ -141,36 +130,37 @@ impl Link {
                 _ = timeout(limit, link.ask_boot()) => {}
                 () = link.shared.closed.cancelled() => {}
             }
-            lock(&link.pool).probes -= 1;
+            drop(permit);
         };
         drop(self.shared.exchanges.spawn_on(probe, &self.shared.runtime));
     }
 
     /// Closes the connections that rest.
     pub(super) fn close(&self) {
-        let idle = std::mem::take(&mut lock(&self.pool).idle);
+        let idle = lock(&self.pool).take_idle();
         drop(idle);
     }
 
     fn checkout(self: &Arc<Self>, kind: Kind) -> Option<Start> {
-        let mut pool = lock(&self.pool);
-        pool.idle.retain(|line| !line.sender.is_closed());
-        if let Some(line) = pool.idle.pop_front() {
-            let spare = pool.open < KEPT;
-            if spare {
-                pool.open += 1;
+        let patience = match self.shared.stats.last_round_trip(self.peer, self.path.link) {
+            Some(took) => PATIENCE + took * 4,
+            None => self.shared.timeouts().heartbeat,
+        };
+        let checkout = lock(&self.pool).checkout(
+            kind,
+            |line| !line.sender.is_closed(),
+            || Instant::now().checked_sub(patience),
+        );
+        match checkout {
+            Checkout::Kept { line, spare } => {
+                if spare {
+                    self.open_spare(Slot(Arc::clone(self)));
+                }
+                Some(Start::Kept(line))
             }
-            drop(pool);
-            if spare {
-                self.open_spare(Slot(Arc::clone(self)));
-            }
-            return Some(Start::Kept(line));
+            Checkout::Dial => Some(Start::Dial(Slot(Arc::clone(self)))),
+            Checkout::Full => None,
         }
-        if pool.open >= most_connections(kind) {
-            return None;
-        }
-        pool.open += 1;
-        Some(Start::Dial(Slot(Arc::clone(self))))
     }
 
     /// Opens the second connection beside the first, so that no request waits for it.
@@ -191,17 +181,12 @@ impl Link {
     }
 
     fn keep(&self, line: Line) {
-        let mut pool = lock(&self.pool);
-        let keeps = pool.idle.len() < KEPT
-            && !line.sender.is_closed()
-            && !self.shared.closing.is_cancelled();
-        if keeps {
-            pool.idle.push_back(line);
+        if !line.sender.is_closed() && !self.shared.closing.is_cancelled() {
+            lock(&self.pool).keep(line);
         }
     }
 
-    async fn deliver(self: &Arc<Self>, kind: Kind, body: &Bytes, start: Start) {
-        let limit = self.shared.timeouts().of(kind);
+    async fn deliver(self: &Arc<Self>, kind: Kind, limit: Duration, body: &Bytes, start: Start) {
         let mut attempt = std::pin::pin!(self.attempt(kind, body, start));
         match timeout(limit, attempt.as_mut()).await {
             Ok(true) => {}
@@ -243,7 +228,7 @@ impl Link {
                 },
                 Err(ExchangeError::Connection(_)) if kept => {
                     kept = false;
-                    lock(&self.pool).open += 1;
+                    lock(&self.pool).enter();
                     match self.dial(Slot(Arc::clone(self))).await {
                         Some(fresh) => line = fresh,
                         None => return false,

@@ -1,7 +1,7 @@
 //! The links between the nodes: authenticated HTTP over kept-alive connections, both ways.
 //!
 //! ```text
-//!             Transport::send ──> link.rs: per peer and link, connections used in turn
+//!             Transport::send ──> link.rs: per peer and link, connections used in turn (pool.rs)
 //!   core                             │ exchange.rs: one request, one authenticated answer
 //!    ▲  ▲                            ▼
 //!    │  └── Input::Answer ──── HTTP between nodes ────┐
@@ -24,6 +24,7 @@ mod check;
 mod exchange;
 mod header;
 mod link;
+mod pool;
 mod receive;
 mod server;
 mod settings;

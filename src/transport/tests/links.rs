@@ -343,3 +343,49 @@ async fn the_end_lets_answers_through_and_closes_the_listener_last() {
     assert!(TcpStream::connect(settings.nodes[1].links[0]).await.is_err());
     assert!(std::net::TcpListener::bind((loopback(), 0)).is_ok());
 }
+
+#[tokio::test]
+async fn a_hole_in_the_path_is_left_soon_after_it_heals() {
+    let settings = pair(1);
+    let front = free_address();
+    let mut seen_by_a = settings.clone();
+    seen_by_a.nodes[1].links[0] = front;
+    // The hole: connections are accepted, and nothing ever comes back.
+    let hole = TcpListener::bind(front).await.unwrap();
+    let mut a = Node::start(seen_by_a).await;
+    drop(Node::start(seen_from(&settings, B, 0xb)).await.answer_all());
+    let mut beats = 0;
+    let mut beat = |a: &Node| {
+        beats += 1;
+        a.transport.send(B, &heartbeat(beats));
+    };
+    for _ in 0..8 {
+        beat(&a);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(a.told().is_empty());
+    // It heals for new connections; those that are stuck stay stuck.
+    let back = settings.nodes[1].links[0];
+    tokio::spawn(async move {
+        let mut stuck = Vec::new();
+        while stuck.len() < 4 {
+            stuck.push(hole.accept().await.unwrap());
+        }
+        drop(hole);
+        drop(recorder(front, back).await);
+        std::future::pending::<()>().await;
+    });
+    let healed = tokio::time::Instant::now();
+    let answered = async {
+        loop {
+            beat(&a);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if a.told().iter().any(|input| matches!(input, Input::Answer { .. })) {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.unwrap();
+    println!("healed: answered after {:?}", healed.elapsed());
+    assert!(healed.elapsed() < Duration::from_millis(800));
+}
