@@ -16,7 +16,9 @@ use crate::message::{
 use crate::output::Output;
 use crate::peer::{Copy, Heard};
 use crate::shared::{Cx, Shared};
-use crate::types::{BootId, CheckId, LinkId, NodeId, RequestId, Standing, Term, Timestamp};
+use crate::types::{
+    BootId, CheckId, LinkId, NodeId, RequestId, SendNumber, Standing, Term, Timestamp,
+};
 
 /// So many commands passed on to a master are awaited at once.
 const FORWARDS: usize = 16;
