@@ -14,11 +14,13 @@
 mod clock;
 mod cloud;
 mod dice;
+mod draw;
 mod faults;
 mod host;
 mod network;
 mod observer;
 mod plan;
+mod process;
 mod queue;
 mod scenario;
 mod show;

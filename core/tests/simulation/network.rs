@@ -111,7 +111,6 @@ impl World {
             asker: from,
             asker_life: from_life,
             link,
-            at: self.now,
             send: send_number(&request),
         }));
         let (from, link) = (NodeId(from as u8), LinkId(link));
