@@ -203,7 +203,7 @@ fn account(
     let landed = |call: &&Call| call.outcome == "ok" && call.landed.is_some();
     let won = calls.iter().filter(landed).find(|call| call.operation == "AssociateAddress");
     // The stages on the demo's own clock: the claim's answer less what the daemon measured.
-    let claimed = won.and_then(|call| Some(call.arrived + Duration::from_secs_f64(call.ms / 1e3)));
+    let claimed = won.map(|call| call.arrived + Duration::from_secs_f64(call.ms / 1e3));
     let stood = claimed.zip(elect.zip(claim)).map(|(at, (elect, claim))| {
         at - Duration::from_secs_f64(elect / 1e3) - Duration::from_secs_f64(claim / 1e3)
     });

@@ -30,7 +30,7 @@ impl Judge {
             }
             Output::Persist(durable) => {
                 assert!(durable.ceiling >= self.written.ceiling);
-                assert!(durable.longest_promise >= self.written.longest_promise);
+                //LP assert!(durable.longest_promise >= self.written.longest_promise);
                 self.written = durable.clone();
                 self.pending.push(durable.clone());
             }

@@ -19,7 +19,7 @@ fn free_witness() -> Rig {
 fn a_term_at_or_below_one_seen_is_never_granted() {
     // Given a free voter that has seen term 9, by each way to see one:
     type Sight = fn(&mut Rig);
-    let sights: [(&str, Sight); 5] = [
+    let sights: [(&str, Sight); 6] = [
         ("a request that it granted, then released", |rig| {
             rig.ask(A, 9);
             rig.taking_back(A, release(9));
@@ -38,6 +38,9 @@ fn a_term_at_or_below_one_seen_is_never_granted() {
         ("news of an election", |rig| {
             let elected = Some(Elected { term: Term(9), node: A });
             rig.beat(A, Beat { elected, ..Beat::idle() });
+        }),
+        ("a heartbeat of one that has seen it", |rig| {
+            rig.beat(A, Beat { seen: Term(9), ..Beat::idle() });
         }),
     ];
     for (sight, see) in sights {
@@ -308,12 +311,8 @@ fn five() -> Config {
 fn an_answer_meant_for_an_earlier_life_is_no_vote() {
     // Given a candidate,
     let (mut rig, request) = candidate();
-    let answer = VoteAnswer {
-        send: request.send,
-        group: WEB,
-        term: request.term,
-        vote: Vote::Granted,
-    };
+    let answer =
+        VoteAnswer { send: request.send, group: WEB, term: request.term, vote: Vote::Granted };
     // when a grant arrives that answers an earlier life of it, then it does not count.
     let (from, to_boot) = (W, boot(B, 77));
     let answer = Answer::Vote(answer);
@@ -495,11 +494,11 @@ fn a_late_resignation_drops_no_newer_promise() {
     rig.beat(A, Beat::master(7));
     // when the resignation of term 5 arrives late, then the promise stands.
     rig.taking_back(A, resignation(5, None));
-    assert_eq!(denial(&rig.ask(B, 8)).reason, DenialReason::PromisedToMaster(A));
+    assert_eq!(rig.refused(B, 8).reason, DenialReason::PromisedToMaster(A));
     // Nor does a late heartbeat of term 5 age the promise so that it would match.
     rig.beat(A, Beat::master(5));
     rig.taking_back(A, resignation(6, None));
-    assert_eq!(denial(&rig.ask(B, 9)).reason, DenialReason::PromisedToMaster(A));
+    assert_eq!(rig.refused(B, 9).reason, DenialReason::PromisedToMaster(A));
 }
 
 #[test]
@@ -508,7 +507,7 @@ fn a_release_drops_only_a_promise_of_exactly_its_term() {
         let mut rig = free_witness();
         rig.ask(A, 7);
         rig.taking_back(A, release(term));
-        assert_eq!(denial(&rig.ask(B, 9)).reason, DenialReason::PromisedToCandidate(A));
+        assert_eq!(rig.refused(B, 9).reason, DenialReason::PromisedToCandidate(A));
     }
     let mut rig = free_witness();
     rig.ask(A, 7);
@@ -527,7 +526,7 @@ fn nobody_takes_back_for_another() {
     rig.taking_back(A, release(7));
     rig.taking_back(A, resignation(7, None));
     // then it stands.
-    assert_eq!(denial(&rig.ask(B, 9)).reason, DenialReason::PromisedToCandidate(A));
+    assert_eq!(rig.refused(B, 9).reason, DenialReason::PromisedToCandidate(A));
 }
 
 #[test]

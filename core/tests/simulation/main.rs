@@ -14,11 +14,13 @@
 mod clock;
 mod cloud;
 mod dice;
+mod draw;
 mod faults;
 mod host;
 mod network;
 mod observer;
 mod plan;
+mod process;
 mod queue;
 mod scenario;
 mod show;
@@ -142,7 +144,8 @@ fn swarm() -> ExitCode {
                         eprintln!("simulation: {count} of {seeds} seeds");
                     }
                     let violation = outcome.violation.or_else(|| {
-                        let again = seed < first + 8 && run(seed, false).fingerprint != outcome.fingerprint;
+                        let again =
+                            seed < first + 8 && run(seed, false).fingerprint != outcome.fingerprint;
                         again.then(|| Violation {
                             invariant: "determinism",
                             what: "the seed does not replay exactly".into(),

@@ -1,6 +1,6 @@
 //! Single failures of a calm cluster, and what they may cost.
 
-use vipward_core::{ClaimMode, GroupId, Switchover};
+use vipward_core::{Cause, ClaimMode, GroupId, Switchover};
 
 use crate::clock::Nanos;
 use crate::cloud::Owner;
@@ -20,7 +20,9 @@ impl World {
             Some((node, self.observer.term_of(node, group)?))
         };
         let masters: [Option<(usize, u64)>; GROUPS] =
-            std::array::from_fn(|group| if group < self.plan.groups() { leader(group) } else { None });
+            std::array::from_fn(
+                |group| if group < self.plan.groups() { leader(group) } else { None },
+            );
         let elections = std::array::from_fn(|group| self.observer.elections[group].len());
         let master = masters[0].map_or(0, |(node, _)| node);
         let node = match self.plan.scenario {
@@ -125,7 +127,9 @@ impl World {
                 let plan = &self.plan;
                 let others = (0..plan.voters()).filter(|other| *other != node);
                 let links: Vec<_> = others
-                    .flat_map(|b| (0..plan.links(node, b)).flat_map(move |l| [(node, b, l), (b, node, l)]))
+                    .flat_map(|b| {
+                        (0..plan.links(node, b)).flat_map(move |l| [(node, b, l), (b, node, l)])
+                    })
                     .collect();
                 self.cut(&links);
                 self.queue.push(back, Event::Fault(crate::faults::Fault::Heals(links)));
@@ -146,7 +150,10 @@ impl World {
         }
         let config = &self.plan.configs[0];
         let claims = 4 * self.plan.mix.cloud.latency.1 + 4 * self.plan.heartbeat;
-        back.max(self.now + 3 * lease + claims) + 4 * lease + claims + nanos(config.call_timeout) / 4
+        back.max(self.now + 3 * lease + claims)
+            + 4 * lease
+            + claims
+            + nanos(config.call_timeout) / 4
     }
 
     /// The groups that the failure is no affair of.
@@ -207,6 +214,15 @@ impl World {
                 }
             }
         }
+        if self.plan.scenario == Scenario::Master(MasterFault::Switchover)
+            && self.has_successor(&watch, 0)
+        {
+            let told = self.commands.first().and_then(|command| command.done);
+            if !matches!(told, Some(Ok(_))) {
+                let what = || format!("the operator was told {told:?}");
+                self.observer.violate("liveness", what);
+            }
+        }
         if let Scenario::Bystander(_) = self.plan.scenario
             && self.plan.voters() == 2
         {
@@ -237,9 +253,17 @@ impl World {
         }
         if took > bound {
             let what = || {
-                format!("group {group} was without master for {took} ns after {fault:?}, not {bound}")
+                format!(
+                    "group {group} was without master for {took} ns after {fault:?}, not {bound}"
+                )
             };
             return self.observer.violate("liveness", what);
+        }
+        if let Some(cause) = self.expected_cause(fault)
+            && first.cause != Some(cause)
+        {
+            let what = || format!("{fault:?} is journaled as {:?}", first.cause);
+            return self.observer.violate("I8", what);
         }
         let next = elections.get(1).map_or(Nanos::MAX, |next| next.at);
         if first.node == watch.node || next < first.at + self.plan.heartbeat {
@@ -255,6 +279,23 @@ impl World {
                 let what = || format!("address {group}.{address} was not claimed at once");
                 return self.observer.violate("liveness", what);
             }
+        }
+    }
+
+    /// Why the successor leads, in the journal's words; `None` where more than one is right.
+    fn expected_cause(&self, fault: MasterFault) -> Option<Cause> {
+        let detects = self.plan.configs[0].timing.crash_detection;
+        match fault {
+            MasterFault::Kill if detects => Some(Cause::MasterCrashed),
+            MasterFault::Kill
+            | MasterFault::HostDeath
+            | MasterFault::Freeze
+            | MasterFault::FreezeClock
+            | MasterFault::Isolate => Some(Cause::MasterSilent),
+            MasterFault::KillQuickRestart => None,
+            MasterFault::Stop => Some(Cause::Resigned),
+            MasterFault::Switchover => Some(Cause::Switchover),
+            MasterFault::FatalCheck => Some(Cause::CheckFailed),
         }
     }
 
@@ -321,7 +362,8 @@ impl World {
             if made > most {
                 self.observer.violate("I7", || {
                     let (group, address, term) = (call.group, call.address, call.term);
-                    format!("{made} calls for address {group}.{address} in term {term}")
+                    let who = self.plan.name(call.node);
+                    format!("{made} calls of {who} for address {group}.{address} in term {term}")
                 });
             }
         }

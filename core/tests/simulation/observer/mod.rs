@@ -4,6 +4,7 @@
 mod calls;
 mod journal;
 mod lease;
+mod promise;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::host::Host;
 use crate::plan::{ADDRESSES, GROUPS, VOTERS};
 
 pub(crate) use calls::{Account, Takeover};
-pub(crate) use lease::{Candidacy, Mastery, Promise};
+pub(crate) use lease::{Candidacy, Mastery};
+pub(crate) use promise::Promise;
 
 /// So many sends of a life are remembered: more than the core does.
 const SENDS: usize = 512;
@@ -37,7 +39,6 @@ pub(crate) struct Asked {
     pub(crate) asker: usize,
     pub(crate) asker_life: u32,
     pub(crate) link: u8,
-    pub(crate) at: Nanos,
     pub(crate) send: u64,
 }
 
@@ -89,8 +90,9 @@ pub(crate) struct Observer {
     /// False once a disk was lost: terms may then begin anew.
     pub(crate) terms_last: bool,
     /// Promises, calls and ends of calls of the present step.
-    made: Vec<lease::Made>,
+    made: Vec<promise::Made>,
     started: Vec<u64>,
+    let_go: Option<(usize, u64)>,
     due: Option<journal::Due>,
     /// Every mutating call, in order.
     pub(crate) takeovers: Vec<Takeover>,
@@ -127,6 +129,7 @@ impl Observer {
             terms_last: true,
             made: Vec::new(),
             started: Vec::new(),
+            let_go: None,
             due: None,
             takeovers: Vec::new(),
             violation: None,
@@ -162,7 +165,13 @@ impl Observer {
     /// Something is about to be told to a core.
     pub(crate) fn before(&mut self, node: usize, at: Moment, hosts: &[Host], input: &Input) {
         match input {
-            Input::Answer { from, to_boot, answer, .. } if *to_boot == self.lives[node].boot => {
+            Input::Answer { from, boot, to_boot, answer, .. }
+                if *to_boot == self.lives[node].boot =>
+            {
+                let ghost = self.lives[from.index()].boot != *boot;
+                for mastery in self.lives[node].masteries.iter_mut().flatten() {
+                    mastery.ghosts |= ghost;
+                }
                 self.on_answer(node, at, hosts, from.index(), answer);
             }
             Input::CallFinished { call, outcome, request_id, .. } => {
@@ -206,6 +215,7 @@ impl Observer {
     /// Everything that a core said in one step was seen.
     pub(crate) fn after(&mut self, node: usize, real: Nanos, hosts: &[Host]) {
         self.judge_promises(real, hosts);
+        self.judge_let_go(node);
         self.finished_journaled(node);
     }
 
