@@ -118,10 +118,12 @@ impl Observer {
                 .filter(|m| m.term == term && m.ends(quorum) > at.local)
                 .filter(|_| life.roles[group] == RoleName::Master);
             let Some(mastery) = valid else {
-                let known = format!("{:?}", self.lives[node].masteries[group]);
+                let known = life.masteries[group].as_ref().filter(|m| m.term == term);
+                let ended = known.map(|m| at.local.saturating_sub(m.ends(quorum)));
                 self.violate("I1", || {
                     let who = letter(node);
-                    format!("{who} claims the lease of term {term}, which it has not: {known}")
+                    let ended = ended.map_or(String::new(), |ns| format!(": it ended {ns} ns ago"));
+                    format!("{who} claims the lease of term {term}, which it has not{ended}")
                 });
                 return;
             };
