@@ -16,7 +16,7 @@ use crate::cloud::Cloud;
 use crate::journal::{Journal, Query};
 use crate::names::Names;
 use crate::telemetry::Metrics;
-use crate::transport::Stats;
+use crate::transport::{Keys, Stats, Timeouts};
 
 /// The core's loop answers in microseconds; if it takes this long, it does not turn.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,6 +55,11 @@ impl Runtime {
     /// A preflight has ended just now.
     pub(crate) fn preflight_ended(&self) {
         *self.preflight_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::now());
+    }
+
+    /// Gives the links new keys and time-outs.
+    pub(crate) async fn reload_links(&self, keys: Keys, timeouts: Timeouts) {
+        let _ = self.heart.send(Ask::Links(keys, timeouts)).await; // It may have stopped.
     }
 
     async fn status(&self) -> Option<Status> {

@@ -16,12 +16,14 @@ use vipward_core::{
 };
 
 use super::clock;
-use crate::transport::Transport;
+use crate::transport::{Keys, Timeouts, Transport};
 
 /// What others ask of the loop.
 pub(crate) enum Ask {
     /// Its account of itself.
     Status(oneshot::Sender<Status>),
+    /// The configuration was read again: the links take over its keys and time-outs.
+    Links(Keys, Timeouts),
     /// A planned handover; the outcome may take as long as it takes.
     Switchover(Switchover, oneshot::Sender<OperatorResult>),
 }
@@ -91,6 +93,11 @@ impl Heart {
         match ask {
             Ask::Status(reply) => {
                 let _ = reply.send(self.node.status(clock::now())); // Gone if it gave up waiting.
+                None
+            }
+            Ask::Links(keys, timeouts) => {
+                self.hands.transport.set_keys(keys);
+                self.hands.transport.set_timeouts(timeouts);
                 None
             }
             Ask::Switchover(switchover, reply) => {
