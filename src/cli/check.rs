@@ -25,11 +25,14 @@ pub(super) async fn check(path: &Path, cloud: bool, node: Option<&str>) -> Exit 
         eprintln!("warning: {warning}");
     }
     println!(
-        "{}: cluster {}, {} nodes, {} groups: valid",
+        "{}: cluster {}, {} nodes, {}: valid",
         path.display(),
         config.cluster,
         config.nodes.len(),
-        config.groups.len()
+        match config.groups.len() {
+            1 => "1 group".to_owned(),
+            groups => format!("{groups} groups"),
+        }
     );
     if !cloud {
         return Exit::Done;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use vipward_core::*;
 
 use crate::fixture::*;
-use crate::ops::{Judge, Op, op};
+use crate::judge::Judge;
+use crate::ops::{Op, op};
 
 fn run(me: NodeId, ops: &[Op]) -> Judge {
     let mut judge = Judge::new(me);

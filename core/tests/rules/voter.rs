@@ -1,18 +1,12 @@
 //! The voter (design 3.2): grants, renewals, waits, denials, the mute.
 
+use std::time::Duration;
+
 use vipward_core::*;
 
 use crate::fixture::*;
 use crate::reading::*;
 use crate::scenes::*;
-
-/// The witness, whose promise to `lb-a` ran out: it hears `lb-b` only.
-fn free_witness() -> Rig {
-    let mut rig = witness();
-    rig.pass(LEASE);
-    rig.beat(B, Beat::idle());
-    rig
-}
 
 /// Whether the voter's promise is over at the end of `lease` after `from`, and no earlier.
 fn assert_promise_lasts(rig: &Rig, other: NodeId, term: u64, from: Timestamp, lease: Duration) {
@@ -29,8 +23,6 @@ fn assert_promise_lasts(rig: &Rig, other: NodeId, term: u64, from: Timestamp, le
     let early = ask(until - H - TICK);
     assert!(!early.contains(&Vote::Granted), "well before it, it is not granted");
 }
-
-use std::time::Duration;
 
 #[test]
 fn grants_when_free_and_keeps_the_promise_for_the_lease_that_the_request_names() {
