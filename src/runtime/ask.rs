@@ -52,14 +52,14 @@ impl Runtime {
         self.status().await.is_some()
     }
 
+    /// Gives the links other keys and time-outs. False if the daemon is stopping.
+    pub(crate) async fn set_links(&self, keys: Keys, timeouts: Timeouts) -> bool {
+        self.heart.send(Ask::Links(keys, timeouts)).await.is_ok()
+    }
+
     /// A preflight has ended just now.
     pub(crate) fn preflight_ended(&self) {
         *self.preflight_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::now());
-    }
-
-    /// Gives the links new keys and time-outs.
-    pub(crate) async fn reload_links(&self, keys: Keys, timeouts: Timeouts) {
-        let _ = self.heart.send(Ask::Links(keys, timeouts)).await; // It may have stopped.
     }
 
     async fn status(&self) -> Option<Status> {

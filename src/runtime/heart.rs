@@ -22,10 +22,10 @@ use crate::transport::{Keys, Timeouts, Transport};
 pub(crate) enum Ask {
     /// Its account of itself.
     Status(oneshot::Sender<Status>),
-    /// The configuration was read again: the links take over its keys and time-outs.
-    Links(Keys, Timeouts),
     /// A planned handover; the outcome may take as long as it takes.
     Switchover(Switchover, oneshot::Sender<OperatorResult>),
+    /// The keys and time-outs of the links from now on.
+    Links(Keys, Timeouts),
 }
 
 /// An event and when it happened, by the wall clock.
@@ -95,17 +95,17 @@ impl Heart {
                 let _ = reply.send(self.node.status(clock::now())); // Gone if it gave up waiting.
                 None
             }
-            Ask::Links(keys, timeouts) => {
-                self.hands.transport.set_keys(keys);
-                self.hands.transport.set_timeouts(timeouts);
-                None
-            }
             Ask::Switchover(switchover, reply) => {
                 self.last_operator += 1;
                 let id = OperatorId(self.last_operator);
                 self.operators.retain(|_, waiting| !waiting.is_closed());
                 self.operators.insert(id, reply);
                 Some(Input::Switchover { id, switchover })
+            }
+            Ask::Links(keys, timeouts) => {
+                self.hands.transport.set_keys(keys);
+                self.hands.transport.set_timeouts(timeouts);
+                None
             }
         }
     }
