@@ -9,6 +9,7 @@ use vipward_core::{
 
 use crate::clock::{Nanos, SEC};
 use crate::host::{LINKS, Process};
+use crate::observer::nanos;
 use crate::plan::VOTERS;
 use crate::world::{Command, Event, World};
 
@@ -44,6 +45,7 @@ impl World {
         }
         let host = &mut self.hosts[node];
         let config = Arc::clone(&host.config);
+        self.observer.on_disk[node] = nanos(longest);
         self.observer.born(node, (host.life, boot), at, &config, longest);
         let now = Timestamp::from_nanos(at.local);
         let machine = Node::new(config, boot, seed, disk, now);
@@ -129,6 +131,7 @@ impl World {
         let Some(durable) = process.writing.take() else { return };
         let next = process.write_next.take();
         if !fails {
+            self.observer.on_disk[node] = nanos(durable.longest_promise);
             host.disk = Some(durable.clone());
         }
         if let Some(next) = next {

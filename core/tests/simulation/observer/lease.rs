@@ -16,6 +16,7 @@ pub(crate) struct Stamp {
     /// The newest send that was answered, and when it was sent.
     pub(crate) send: u64,
     pub(crate) sent: Nanos,
+    pub(super) lease: Nanos,
     pub(super) local: Nanos,
     pub(super) shadow: Nanos,
 }
@@ -40,7 +41,7 @@ pub(crate) struct Mastery {
 impl Stamp {
     pub(super) fn new(send: u64, at: Moment, lease: Nanos) -> Self {
         let counted = nanos(own_lease(std::time::Duration::from_nanos(lease)));
-        Self { send, sent: at.local, local: at.local + counted, shadow: at.shadow + counted }
+        Self { send, sent: at.local, lease, local: at.local + counted, shadow: at.shadow + counted }
     }
 
     fn later(old: Option<Self>, new: Self) -> Option<Self> {
@@ -49,6 +50,7 @@ impl Stamp {
             Some(old) => Some(Self {
                 send: old.send.max(new.send),
                 sent: old.sent.max(new.sent),
+                lease: new.lease,
                 local: old.local.max(new.local),
                 shadow: old.shadow.max(new.shadow),
             }),

@@ -68,6 +68,8 @@ pub(crate) struct Life {
     alive: bool,
     config: Arc<Config>,
     born: Moment,
+    /// The lease of the configuration that it started with.
+    first_lease: Nanos,
     /// Before this point of its clock its own vote does not count.
     mute_until: Nanos,
     sends: VecDeque<Sent>,
@@ -98,6 +100,8 @@ pub(crate) struct Observer {
     stood: [[u64; GROUPS]; VOTERS],
     /// By node: the highest term that it granted or used.
     pub(crate) used: [u64; VOTERS],
+    /// By node: the longest promise that its disk knows of.
+    pub(crate) on_disk: [Nanos; VOTERS],
     /// False once a disk was lost: terms may then begin anew.
     pub(crate) terms_last: bool,
     /// Promises, calls and ends of calls of the present step.
@@ -137,6 +141,7 @@ impl Observer {
             elections: [const { Vec::new() }; GROUPS],
             stood: [[0; GROUPS]; VOTERS],
             used: [0; VOTERS],
+            on_disk: [0; VOTERS],
             terms_last: true,
             made: Vec::new(),
             started: Vec::new(),
@@ -301,11 +306,13 @@ impl Life {
         born: Moment,
         mute_until: Nanos,
     ) -> Self {
+        let first_lease = nanos(config.timing.lease());
         Self {
             number,
             alive: true,
             config,
             born,
+            first_lease,
             mute_until,
             sends: VecDeque::new(),
             boot,

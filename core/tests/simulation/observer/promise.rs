@@ -74,6 +74,13 @@ impl Observer {
         stamp: Stamp,
         kept: Nanos,
     ) {
+        let lease = stamp.lease;
+        let known = self.lives[voter].first_lease.max(self.on_disk[voter]);
+        if voter != to && lease > known {
+            // A restarted voter is muted for the longest lease that it knows of.
+            let who = letter(voter);
+            self.violate("I1", || format!("{who} promised {lease} ns and would keep {known} ns"));
+        }
         let (life, by) = (self.lives[to].number, self.lives[voter].number);
         let (send, until) = (stamp.send, stamp.shadow);
         let promise = Promise { life, term, send, until, kept, by };
