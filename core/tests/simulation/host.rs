@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vipward_core::{Config, Durable, Node, Request};
+use vipward_core::{Answer, Config, Durable, Node, Request};
 
 use crate::clock::{Clock, Nanos};
 use crate::network::Route;
@@ -38,8 +38,10 @@ pub(crate) struct Host {
     pub(crate) wake: u32,
     /// By peer.
     pub(crate) connections: [Connections; VOTERS],
-    /// By peer: the last request sent, which may yet arrive when its sender is dead.
+    /// By peer: the last request and the last answer sent, which may yet arrive when their sender
+    /// is dead.
     pub(crate) last: [Option<(Route, Request)>; VOTERS],
+    pub(crate) last_answer: [Option<(Route, Answer)>; VOTERS],
     /// By peer and link: in which life the transport believes it to be.
     pub(crate) known: [[Option<u32>; LINKS]; VOTERS],
 }
@@ -88,6 +90,7 @@ impl Host {
             wake: 0,
             connections: [Connections::default(); VOTERS],
             last: [const { None }; VOTERS],
+            last_answer: [const { None }; VOTERS],
             known: [[None; LINKS]; VOTERS],
         }
     }

@@ -60,6 +60,13 @@ impl World {
                 self.queue.push(late, Event::Request { route, request: Some(request) });
             }
         }
+        for last in std::mem::take(&mut self.hosts[node].last_answer).into_iter().flatten() {
+            if self.faults && self.dice.percent(self.plan.mix.hostile) {
+                let late = self.now + self.dice.spread(0, self.plan.mix.slow_most);
+                let (route, answer) = last;
+                self.queue.push(late, Event::Answer { route, answer });
+            }
+        }
     }
 
     /// When a message arrives: never, once, or twice.
@@ -153,6 +160,9 @@ impl World {
         };
         for at in self.fate(node, asked.asker, asked.link) {
             self.queue.push(at, Event::Answer { route, answer: answer.clone() });
+        }
+        if self.faults && self.plan.mix.hostile > 0 {
+            self.hosts[node].last_answer[asked.asker] = Some((route, answer.clone()));
         }
     }
 
