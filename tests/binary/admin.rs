@@ -118,10 +118,13 @@ fn a_failover_shows_in_the_metrics_the_stream_and_the_health_checks() {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
     for stage in ["detect", "elect", "claim", "verify"] {
-        let name = format!("vipward_failover_stage_seconds_count{{group=\"web\",stage=\"{stage}\"}} 1");
+        let name =
+            format!("vipward_failover_stage_seconds_count{{group=\"web\",stage=\"{stage}\"}} 1");
         assert!(text.contains(&name), "{name} is not in\n{text}");
     }
-    assert!(text.contains("vipward_cloud_calls_total{operation=\"AssociateAddress\",outcome=\"ok\"} 1"));
+    assert!(
+        text.contains("vipward_cloud_calls_total{operation=\"AssociateAddress\",outcome=\"ok\"} 1")
+    );
 }
 
 fn metrics(at: std::net::SocketAddr) -> String {
@@ -137,9 +140,8 @@ fn checks_have_their_state_in_status_and_metrics() {
                     weight = 5\n";
     let mut cluster = plan.start();
     cluster.wait_leads(0);
-    let status = cluster.wait_status(0, "its check passes", |status| {
-        status["checks"][0]["state"] == "passing"
-    });
+    let status = cluster
+        .wait_status(0, "its check passes", |status| status["checks"][0]["state"] == "passing");
     assert_eq!(status["checks"][0]["name"], "lamp");
     assert!(status["checks"][0]["since"].as_str().unwrap().ends_with('Z'), "{status}");
     let at = cluster.plan.admin(0);

@@ -13,17 +13,37 @@ use crate::fixture::{
 
 /// The keys of the contract's document, with the path to each object.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &[
-        "cluster", "node", "version", "standing", "standing_reason", "digest", "groups", "peers",
-        "checks", "preflight", "alarms", "last_failover",
-    ]),
-    ("/groups/0", &[
-        "name", "role", "term", "master", "lease_left_ms", "priority", "effective_priority",
-        "addresses",
-    ]),
-    ("/groups/0/addresses/0", &[
-        "kind", "id", "address", "ownership", "holder", "verified_ms_ago",
-    ]),
+    (
+        "",
+        &[
+            "cluster",
+            "node",
+            "version",
+            "standing",
+            "standing_reason",
+            "digest",
+            "groups",
+            "peers",
+            "checks",
+            "preflight",
+            "alarms",
+            "last_failover",
+        ],
+    ),
+    (
+        "/groups/0",
+        &[
+            "name",
+            "role",
+            "term",
+            "master",
+            "lease_left_ms",
+            "priority",
+            "effective_priority",
+            "addresses",
+        ],
+    ),
+    ("/groups/0/addresses/0", &["kind", "id", "address", "ownership", "holder", "verified_ms_ago"]),
     ("/peers/0", &["name", "role", "standing", "digest", "links"]),
     ("/peers/0/links/0", &["address", "up", "rtt_us", "last_heard_ms"]),
     ("/preflight", &["ok", "checked_ms_ago", "problems"]),

@@ -7,8 +7,21 @@ fn demo(fault: &str) {
     assert_eq!(ran.stdout.lines().count(), 1, "one document: {ran:?}");
     let told = ran.json();
     for key in [
-        "fault", "old_master", "new_master", "term", "cause", "detect_ms", "elect_ms", "claim_ms",
-        "visible_ms", "outage_ms", "requests", "calls", "keepalived_ms", "served_again", "moves",
+        "fault",
+        "old_master",
+        "new_master",
+        "term",
+        "cause",
+        "detect_ms",
+        "elect_ms",
+        "claim_ms",
+        "visible_ms",
+        "outage_ms",
+        "requests",
+        "calls",
+        "keepalived_ms",
+        "served_again",
+        "moves",
     ] {
         assert!(told.get(key).is_some_and(|value| !value.is_null()), "{key} in {told:#}");
     }

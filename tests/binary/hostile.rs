@@ -130,8 +130,17 @@ fn wrong_json_from_a_peer_is_refused_with_a_sentence_in_the_log() {
     let mut cluster = Cluster::settled();
     let key = cluster.plan.key.clone();
     let bodies = [
-        "", "{", "null", "[]", "{}", "\"x\"", "{\"send\":\"seven\"}", "{\"send\":-1}",
-        "{\"send\":1e300}", "\u{0}", "{\"send\":1,\"list\":[{\"group\":\"web\"}]}",
+        "",
+        "{",
+        "null",
+        "[]",
+        "{}",
+        "\"x\"",
+        "{\"send\":\"seven\"}",
+        "{\"send\":-1}",
+        "{\"send\":1e300}",
+        "\u{0}",
+        "{\"send\":1,\"list\":[{\"group\":\"web\"}]}",
     ];
     for node in [0, WITNESS] {
         let at = cluster.plan.link(node);
@@ -156,9 +165,22 @@ fn wrong_json_from_a_peer_is_refused_with_a_sentence_in_the_log() {
 /// The document with each part of it replaced by each of something else, one at a time.
 fn mutations(document: &Value) -> Vec<Value> {
     let wrong = [
-        json!(0), json!(u64::MAX), json!(u64::MAX / 2), json!(1), json!(-1), json!(255),
-        json!(""), json!("web"), json!("lb-a"), json!("lb-x"), json!(null), json!([]), json!({}),
-        json!(true), json!("0".repeat(32)), json!(vec!["lb-a"; 300]),
+        json!(0),
+        json!(u64::MAX),
+        json!(u64::MAX / 2),
+        json!(1),
+        json!(-1),
+        json!(255),
+        json!(""),
+        json!("web"),
+        json!("lb-a"),
+        json!("lb-x"),
+        json!(null),
+        json!([]),
+        json!({}),
+        json!(true),
+        json!("0".repeat(32)),
+        json!(vec!["lb-a"; 300]),
     ];
     let mut all = Vec::new();
     for path in paths(document, String::new()) {
@@ -212,7 +234,8 @@ fn a_peer_gone_mad_that_has_the_key_ends_no_daemon() {
     let resign = json!({"send": 1, "list": [
         {"group": "web", "term": 2, "kind": {"resign": {"successor": "lb-a", "cause": "resigned"}}}]});
     let order = json!({"send": 1, "command": {"switchover": {"group": "web", "to": "lb-b", "force": true}}});
-    let offer = json!({"send": 1, "command": {"offer": {"group": "web", "term": 2, "force": true}}});
+    let offer =
+        json!({"send": 1, "command": {"offer": {"group": "web", "term": 2, "force": true}}});
     let documents = [
         ("/v1/heartbeat", heartbeat),
         ("/v1/resign", resign),

@@ -31,7 +31,8 @@ fn it_answers_and_its_faults_change_while_it_runs() {
     cloud.faults(&json!({"deny": ["AssociateAddress"]}));
     let (status, told) = ask(&cloud, &associate);
     assert!(status == 403 && told.contains("UnauthorizedOperation"), "{told}");
-    let wrong = request(cloud.at, "PUT", "/_vipward/faults", &[], b"{\"latencyy\":\"1s\"}").unwrap();
+    let wrong =
+        request(cloud.at, "PUT", "/_vipward/faults", &[], b"{\"latencyy\":\"1s\"}").unwrap();
     assert_eq!(wrong.status, 400);
     assert!(wrong.text().contains("latencyy"), "{wrong:?}");
     assert_eq!(get(cloud.at, "/_vipward/faults").unwrap().json()["deny"][0], "AssociateAddress");

@@ -21,7 +21,8 @@ fn it_moves_once_whoever_is_asked_and_waits_for_the_outcome() {
         assert_eq!(cluster.cloud.done("AssociateAddress").len(), round + 2);
         cluster.wait_leads(master);
         let led = cluster.wait_journal(master, "its mastership", |entry| {
-            entry["event"] == "role-changed" && entry["to"] == "master"
+            entry["event"] == "role-changed"
+                && entry["to"] == "master"
                 && entry["term"].as_u64() > Some(cluster.first_term())
         });
         assert_eq!(led["cause"], "switchover", "{led}");
