@@ -76,10 +76,10 @@ fn hearing_the_master_ends_a_candidacy() {
     let (mut rig, request) = candidate();
     let out = rig.beat(A, Beat::master(TERM));
     assert_eq!(rig.role(), RoleName::Backup);
-    assert_eq!(take_backs(&out), [
-        (A, vec![release(request.term.0)]),
-        (W, vec![release(request.term.0)])
-    ]);
+    assert_eq!(
+        take_backs(&out),
+        [(A, vec![release(request.term.0)]), (W, vec![release(request.term.0)])]
+    );
     // Its own promise was to itself; released, the master is renewed.
     assert!(renewed(&out));
 }
@@ -273,9 +273,11 @@ fn stands_only_when_a_majority_is_heard_once() {
     let out = rig.beat(W, Beat::idle());
     let (from, to) = (Standing::Joining, Standing::Ready);
     let reason = "heard by a majority";
-    assert!(events(&out).iter().any(|event| {
-        event.kind == EventKind::StandingChanged { from, to, reason }
-    }));
+    assert!(
+        events(&out)
+            .iter()
+            .any(|event| { event.kind == EventKind::StandingChanged { from, to, reason } })
+    );
     assert_eq!(stand(&mut rig).cause, Cause::Startup);
 }
 

@@ -36,9 +36,11 @@ fn all_links_refused_and_all_connections_closed_prove_a_crash() {
     let request = candidacy(&out);
     assert_eq!(request.cause, Cause::MasterCrashed);
     assert_eq!(request.evidence, Some(Evidence { node: A, boot: boot(A, 1) }));
-    assert!(events(&out).iter().any(|event| {
-        matches!(event.kind, EventKind::PeerDown { peer: A, .. })
-    }));
+    assert!(
+        events(&out)
+            .iter()
+            .any(|event| { matches!(event.kind, EventKind::PeerDown { peer: A, .. }) })
+    );
 }
 
 #[test]

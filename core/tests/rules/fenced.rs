@@ -166,4 +166,3 @@ fn reads_that_fail_are_spaced_too() {
     let apart = began.windows(2).map(|pair| pair[1].since(pair[0])).min().unwrap();
     assert!(apart >= millis(100), "{apart:?} apart, {} reads in ten seconds", began.len());
 }
-

@@ -286,7 +286,12 @@ impl Rig {
     }
 
     /// A new life of `peer` answers this node's next heartbeat over `link`.
-    pub(crate) fn new_life_answers(&mut self, peer: NodeId, life: u128, link: LinkId) -> Vec<Output> {
+    pub(crate) fn new_life_answers(
+        &mut self,
+        peer: NodeId,
+        life: u128,
+        link: LinkId,
+    ) -> Vec<Output> {
         let answering = std::mem::take(&mut self.answering);
         let beat = crate::scenes::next_beat(self, peer);
         self.answering = answering;

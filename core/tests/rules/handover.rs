@@ -150,9 +150,11 @@ fn a_successor_that_says_no_leaves_the_master_in_place() {
     let out = answer_offer(&mut rig, B, request.send, Err(refusal));
     assert_eq!(outcomes(&out), [Err(refusal)]);
     assert_eq!(rig.role(), RoleName::Master);
-    assert!(events(&out).iter().any(|event| {
-        matches!(&event.kind, EventKind::HandoverRefused { .. })
-    }));
+    assert!(
+        events(&out)
+            .iter()
+            .any(|event| { matches!(&event.kind, EventKind::HandoverRefused { .. }) })
+    );
     assert_eq!(take_backs(&out), []);
 }
 

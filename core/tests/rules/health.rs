@@ -144,12 +144,7 @@ fn a_fatal_check_makes_a_master_resign_if_a_better_node_is_ready() {
     assert_eq!(rig.role(), RoleName::Holding);
     let kind = TakeBackKind::Resign { successor: None, cause: Cause::CheckFailed };
     assert_eq!(take_backs(&out)[0].1, [TakeBack { group: WEB, term, kind }]);
-    assert_eq!(
-        role_changes(&out).len(),
-        1,
-        "no detour: {:?}",
-        role_changes(&out)
-    );
+    assert_eq!(role_changes(&out).len(), 1, "no detour: {:?}", role_changes(&out));
     // It stands no more while the check fails.
     let out = rig.pass(H * 20);
     assert_eq!(requests(&out), []);

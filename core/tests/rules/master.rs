@@ -160,10 +160,7 @@ fn heartbeats_go_out_each_interval_to_every_peer_with_rising_numbers() {
 fn a_heartbeat_claims_mastership_only_under_a_valid_lease() {
     let mut rig = master();
     let term = rig.group().term;
-    assert_eq!(
-        next_beat(&mut rig, B).groups[0].mastered,
-        Some(Mastered { term, lease: LEASE })
-    );
+    assert_eq!(next_beat(&mut rig, B).groups[0].mastered, Some(Mastered { term, lease: LEASE }));
     let mut rig = holding();
     let beat = next_beat(&mut rig, B);
     assert_eq!(beat.groups[0].mastered, None);

@@ -16,18 +16,55 @@ pub(crate) enum Op {
     Pass(u64),
     /// Time passes, no deadline is met.
     Sleep(u64),
-    Beat { from: bool, life: u8, repeat: bool, mastered: Option<u8>, lease: u8, elected: u8 },
-    Ask { from: bool, life: u8, repeat: bool, term: u8, lease: u8, evidence: bool },
-    TakeBack { from: bool, life: u8, term: u8, resigned: bool, successor: Option<u8> },
+    Beat {
+        from: bool,
+        life: u8,
+        repeat: bool,
+        mastered: Option<u8>,
+        lease: u8,
+        elected: u8,
+    },
+    Ask {
+        from: bool,
+        life: u8,
+        repeat: bool,
+        term: u8,
+        lease: u8,
+        evidence: bool,
+    },
+    TakeBack {
+        from: bool,
+        life: u8,
+        term: u8,
+        resigned: bool,
+        successor: Option<u8>,
+    },
     /// Answers one of the last sends.
-    Reply { from: bool, life: u8, back: u8, kind: u8 },
-    Contact { from: bool, life: u8, kind: u8 },
+    Reply {
+        from: bool,
+        life: u8,
+        back: u8,
+        kind: u8,
+    },
+    Contact {
+        from: bool,
+        life: u8,
+        kind: u8,
+    },
     Check(bool),
     Preflight(bool),
     Disk(bool),
     Hint,
-    Call { back: u8, kind: u8, holder: u8 },
-    Operator { to: u8, force: bool, offered: bool },
+    Call {
+        back: u8,
+        kind: u8,
+        holder: u8,
+    },
+    Operator {
+        to: u8,
+        force: bool,
+        offered: bool,
+    },
     Reload(u8),
     Stop,
 }
@@ -55,22 +92,26 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         lease,
         evidence,
     });
-    let take_back =
-        (any::<bool>(), life.clone(), term, any::<bool>(), prop::option::of(0..4_u8)).prop_map(
-            |(from, life, term, resigned, successor)| Op::TakeBack {
-                from,
-                life,
-                term,
-                resigned,
-                successor,
-            },
-        );
+    let take_back = (any::<bool>(), life.clone(), term, any::<bool>(), prop::option::of(0..4_u8))
+        .prop_map(|(from, life, term, resigned, successor)| Op::TakeBack {
+            from,
+            life,
+            term,
+            resigned,
+            successor,
+        });
     let reply = (any::<bool>(), life.clone(), 0..4_u8, 0..6_u8)
         .prop_map(|(from, life, back, kind)| Op::Reply { from, life, back, kind });
-    let contact = (any::<bool>(), life, 0..4_u8)
-        .prop_map(|(from, life, kind)| Op::Contact { from, life, kind });
-    let call = (0..3_u8, 0..9_u8, 0..4_u8)
-        .prop_map(|(back, kind, holder)| Op::Call { back, kind, holder });
+    let contact = (any::<bool>(), life, 0..4_u8).prop_map(|(from, life, kind)| Op::Contact {
+        from,
+        life,
+        kind,
+    });
+    let call = (0..3_u8, 0..9_u8, 0..4_u8).prop_map(|(back, kind, holder)| Op::Call {
+        back,
+        kind,
+        holder,
+    });
     let operator = (0..5_u8, any::<bool>(), any::<bool>())
         .prop_map(|(to, force, offered)| Op::Operator { to, force, offered });
     prop_oneof![

@@ -24,9 +24,8 @@ fn skew_of(mut rig: Rig) -> std::time::Duration {
 #[test]
 fn the_skew_is_not_rounded_away() {
     let timing = timing(H, 3);
-    let nanos = |priority: u8, rank| {
-        timing.skew(Priority::try_from(priority).unwrap(), rank).as_nanos()
-    };
+    let nanos =
+        |priority: u8, rank| timing.skew(Priority::try_from(priority).unwrap(), rank).as_nanos();
     assert_eq!(nanos(100, 0), 609_375_000);
     assert_eq!(nanos(254, 0), 7_812_500);
     assert_eq!(nanos(1, 0), 996_093_750);

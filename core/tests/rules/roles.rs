@@ -78,9 +78,7 @@ const INPUTS: [(&str, Act); 23] = [
     }),
     ("bad preflight", |rig, _| rig.give(Input::Preflight { problems: vec!["no".into()] })),
     ("disk failed", |rig, _| rig.give(Input::PersistFailed)),
-    ("switchover here", |rig, other| {
-        rig.give(crate::handover::switchover(Some(other), false))
-    }),
+    ("switchover here", |rig, other| rig.give(crate::handover::switchover(Some(other), false))),
     ("stop", |rig, _| rig.give(Input::Stop)),
 ];
 

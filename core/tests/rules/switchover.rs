@@ -34,37 +34,97 @@ fn refused_with_the_reason() {
     let cases: [(&str, Option<NodeId>, bool, Change, Refusal); 12] = [
         ("a witness", Some(W), false, |_| {}, Refusal::NotAMember(W)),
         ("an unknown node", Some(NodeId(9)), false, |_| {}, Refusal::NotAMember(NodeId(9))),
-        ("joining", Some(B), false, |rig| {
-            rig.beat(B, Beat { standing: Standing::Joining, ..Beat::idle() });
-        }, Refusal::Standing(B, Standing::Joining)),
-        ("on probation", Some(B), false, |rig| {
-            rig.beat(B, Beat { standing: Standing::Probation, ..Beat::idle() });
-        }, Refusal::Standing(B, Standing::Probation)),
-        ("quarantined, by force", Some(B), true, |rig| {
-            rig.beat(B, Beat { standing: Standing::Quarantined, ..Beat::idle() });
-        }, Refusal::Standing(B, Standing::Quarantined)),
-        ("a fatal check, by force", Some(B), true, |rig| {
-            rig.beat(B, Beat { healthy: false, ..Beat::idle() });
-        }, Refusal::Unhealthy(B)),
-        ("another configuration", Some(B), false, |rig| {
-            rig.beat(B, Beat { digest: Digest([8; 32]), ..Beat::idle() });
-        }, Refusal::Drift(B)),
-        ("a bad preflight", Some(B), false, |rig| {
-            rig.beat(B, Beat { preflight_ok: false, ..Beat::idle() });
-        }, Refusal::Preflight(B)),
-        ("silence", Some(B), false, |rig| {
-            rig.answering = vec![W];
-            rig.pass(LEASE + TICK);
-        }, Refusal::Silent(B)),
-        ("nobody able", None, false, |rig| {
-            rig.beat(B, Beat { healthy: false, ..Beat::idle() });
-        }, Refusal::NoSuccessor),
-        ("another under way", Some(B), false, |rig| {
-            rig.give(switchover(Some(B), false));
-        }, Refusal::Busy),
-        ("stopping", Some(B), false, |rig| {
-            rig.give(Input::Stop);
-        }, Refusal::Stopping),
+        (
+            "joining",
+            Some(B),
+            false,
+            |rig| {
+                rig.beat(B, Beat { standing: Standing::Joining, ..Beat::idle() });
+            },
+            Refusal::Standing(B, Standing::Joining),
+        ),
+        (
+            "on probation",
+            Some(B),
+            false,
+            |rig| {
+                rig.beat(B, Beat { standing: Standing::Probation, ..Beat::idle() });
+            },
+            Refusal::Standing(B, Standing::Probation),
+        ),
+        (
+            "quarantined, by force",
+            Some(B),
+            true,
+            |rig| {
+                rig.beat(B, Beat { standing: Standing::Quarantined, ..Beat::idle() });
+            },
+            Refusal::Standing(B, Standing::Quarantined),
+        ),
+        (
+            "a fatal check, by force",
+            Some(B),
+            true,
+            |rig| {
+                rig.beat(B, Beat { healthy: false, ..Beat::idle() });
+            },
+            Refusal::Unhealthy(B),
+        ),
+        (
+            "another configuration",
+            Some(B),
+            false,
+            |rig| {
+                rig.beat(B, Beat { digest: Digest([8; 32]), ..Beat::idle() });
+            },
+            Refusal::Drift(B),
+        ),
+        (
+            "a bad preflight",
+            Some(B),
+            false,
+            |rig| {
+                rig.beat(B, Beat { preflight_ok: false, ..Beat::idle() });
+            },
+            Refusal::Preflight(B),
+        ),
+        (
+            "silence",
+            Some(B),
+            false,
+            |rig| {
+                rig.answering = vec![W];
+                rig.pass(LEASE + TICK);
+            },
+            Refusal::Silent(B),
+        ),
+        (
+            "nobody able",
+            None,
+            false,
+            |rig| {
+                rig.beat(B, Beat { healthy: false, ..Beat::idle() });
+            },
+            Refusal::NoSuccessor,
+        ),
+        (
+            "another under way",
+            Some(B),
+            false,
+            |rig| {
+                rig.give(switchover(Some(B), false));
+            },
+            Refusal::Busy,
+        ),
+        (
+            "stopping",
+            Some(B),
+            false,
+            |rig| {
+                rig.give(Input::Stop);
+            },
+            Refusal::Stopping,
+        ),
     ];
     for (name, to, force, change, refusal) in cases {
         let mut rig = master();

@@ -308,12 +308,8 @@ fn five() -> Config {
 fn an_answer_meant_for_an_earlier_life_is_no_vote() {
     // Given a candidate,
     let (mut rig, request) = candidate();
-    let answer = VoteAnswer {
-        send: request.send,
-        group: WEB,
-        term: request.term,
-        vote: Vote::Granted,
-    };
+    let answer =
+        VoteAnswer { send: request.send, group: WEB, term: request.term, vote: Vote::Granted };
     // when a grant arrives that answers an earlier life of it, then it does not count.
     let (from, to_boot) = (W, boot(B, 77));
     let answer = Answer::Vote(answer);

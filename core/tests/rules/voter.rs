@@ -104,11 +104,8 @@ fn denies_while_it_promised_a_master_and_says_how_long() {
     // when another asks, more than one H before the promise ends,
     let out = rig.ask(B, 6);
     // then the denial names the reason, the term seen and the time left.
-    let expected = Denial {
-        reason: DenialReason::PromisedToMaster(A),
-        seen: Term(6),
-        left: millis(2_500),
-    };
+    let expected =
+        Denial { reason: DenialReason::PromisedToMaster(A), seen: Term(6), left: millis(2_500) };
     assert_eq!(denial(&out), expected);
     assert_eq!(
         events(&out)[0].kind,

@@ -1,8 +1,6 @@
 //! Faults: what strikes, whom, for how long; and how everything mends.
 
-use vipward_core::{
-    Answer, CheckId, GroupId, Input, Switchover, Vote,
-};
+use vipward_core::{Answer, CheckId, GroupId, Input, Switchover, Vote};
 
 use crate::clock::{MILLION, Nanos};
 use crate::cloud::Owner;
@@ -18,11 +16,24 @@ pub(crate) enum Fault {
     Heals(Vec<(usize, usize, u8)>),
     /// Ends the refusals on this directed link.
     Accepts(usize, usize, u8),
-    Cures { node: usize, check: usize },
-    Reloads { node: usize, heartbeat: Nanos, misses: u32 },
-    DiskMends { node: usize },
-    Allows { node: usize },
-    PreflightMends { node: usize },
+    Cures {
+        node: usize,
+        check: usize,
+    },
+    Reloads {
+        node: usize,
+        heartbeat: Nanos,
+        misses: u32,
+    },
+    DiskMends {
+        node: usize,
+    },
+    Allows {
+        node: usize,
+    },
+    PreflightMends {
+        node: usize,
+    },
 }
 
 impl World {

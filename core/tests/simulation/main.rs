@@ -142,7 +142,8 @@ fn swarm() -> ExitCode {
                         eprintln!("simulation: {count} of {seeds} seeds");
                     }
                     let violation = outcome.violation.or_else(|| {
-                        let again = seed < first + 8 && run(seed, false).fingerprint != outcome.fingerprint;
+                        let again =
+                            seed < first + 8 && run(seed, false).fingerprint != outcome.fingerprint;
                         again.then(|| Violation {
                             invariant: "determinism",
                             what: "the seed does not replay exactly".into(),

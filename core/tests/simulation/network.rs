@@ -56,8 +56,11 @@ impl World {
             if !self.faults || lost >= mix.loss {
                 for arrival in &mut arrivals[..copies] {
                     let (low, high) = mix.delay;
-                    let (low, high) =
-                        if self.faults && slow < mix.slow { (low, mix.slow_most) } else { (low, high) };
+                    let (low, high) = if self.faults && slow < mix.slow {
+                        (low, mix.slow_most)
+                    } else {
+                        (low, high)
+                    };
                     let delay = self.dice.between(low, high) + network.slowed[from][to];
                     *arrival = Some(self.now + delay);
                 }
@@ -230,7 +233,9 @@ impl World {
 
     fn connected(&mut self, at: usize, peer: usize, life: u32, link: u8) {
         let connections = &mut self.hosts[at].connections[peer];
-        if connections.life > life || (connections.life == life && connections.open >> link & 1 == 1) {
+        if connections.life > life
+            || (connections.life == life && connections.open >> link & 1 == 1)
+        {
             return;
         }
         if connections.life < life {

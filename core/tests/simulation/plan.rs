@@ -357,10 +357,7 @@ fn draw_configs(
         nodes: Vec::new(),
         timing,
         groups,
-        checks: vec![
-            check("weight", CheckEffect::Weight(50)),
-            check("fatal", CheckEffect::Fatal),
-        ],
+        checks: vec![check("weight", CheckEffect::Weight(50)), check("fatal", CheckEffect::Fatal)],
         digest: digest(heartbeat, misses),
         call_timeout: Duration::from_nanos(call_timeout),
         claim: if dice.percent(65) { ClaimMode::Fast } else { ClaimMode::Fenced },

@@ -184,7 +184,9 @@ impl World {
     fn forming_bound(&self) -> Nanos {
         let config = &self.plan.configs[0];
         let delay = config.groups.iter().map(|group| nanos(group.preempt_delay)).max();
-        5 * self.plan.lease + 20 * self.plan.heartbeat + 2 * nanos(config.call_timeout)
+        5 * self.plan.lease
+            + 20 * self.plan.heartbeat
+            + 2 * nanos(config.call_timeout)
             + delay.unwrap_or(0)
             + 6 * SEC
     }
@@ -196,7 +198,8 @@ impl World {
             let host = &mut self.hosts[node];
             let ceiling = host.disk.as_ref().map_or(0, |disk| disk.ceiling.0);
             let used = self.observer.used[node];
-            if used <= ceiling || host.process.is_none() || host.disk_fails || host.frozen.is_some() {
+            if used <= ceiling || host.process.is_none() || host.disk_fails || host.frozen.is_some()
+            {
                 host.short_since = None;
                 continue;
             }
@@ -217,10 +220,11 @@ impl World {
         for node in 0..self.plan.voters() {
             let host = &self.hosts[node];
             let asked = host.process.as_ref().and_then(|process| process.stopping);
-            if asked.is_some_and(|at| host.frozen.is_none() && self.now > at + patience) && !self.faults {
-                self.observer.violate("liveness", || {
-                    format!("{} does not stop", self.plan.name(node))
-                });
+            if asked.is_some_and(|at| host.frozen.is_none() && self.now > at + patience)
+                && !self.faults
+            {
+                self.observer
+                    .violate("liveness", || format!("{} does not stop", self.plan.name(node)));
             }
         }
     }

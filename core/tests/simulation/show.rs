@@ -49,7 +49,12 @@ pub(crate) fn input(plan: &Plan, input: &Input) -> String {
             format!("{from}/{} #{} {boot:?} {}", link.0, id.0, show_request(request))
         }
         Input::Answer { from, boot, to_boot, link, answer } => {
-            format!("{}/{} {boot:?} answers {} to {to_boot:?}", id_letter(*from), link.0, show_answer(answer))
+            format!(
+                "{}/{} {boot:?} answers {} to {to_boot:?}",
+                id_letter(*from),
+                link.0,
+                show_answer(answer)
+            )
         }
         Input::Reload(config) => format!(
             "reload: heartbeat {:?}, lease {:?}",
@@ -175,7 +180,9 @@ fn show_request(request: &Request) -> String {
             let back: Vec<String> = list.list.iter().map(show_take_back).collect();
             format!("take-back {} {back:?}", list.send.0)
         }
-        Request::Operator(operator) => format!("operator {} {:?}", operator.send.0, operator.command),
+        Request::Operator(operator) => {
+            format!("operator {} {:?}", operator.send.0, operator.command)
+        }
     }
 }
 

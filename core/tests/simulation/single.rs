@@ -20,7 +20,9 @@ impl World {
             Some((node, self.observer.term_of(node, group)?))
         };
         let masters: [Option<(usize, u64)>; GROUPS] =
-            std::array::from_fn(|group| if group < self.plan.groups() { leader(group) } else { None });
+            std::array::from_fn(
+                |group| if group < self.plan.groups() { leader(group) } else { None },
+            );
         let elections = std::array::from_fn(|group| self.observer.elections[group].len());
         let master = masters[0].map_or(0, |(node, _)| node);
         let node = match self.plan.scenario {
@@ -125,7 +127,9 @@ impl World {
                 let plan = &self.plan;
                 let others = (0..plan.voters()).filter(|other| *other != node);
                 let links: Vec<_> = others
-                    .flat_map(|b| (0..plan.links(node, b)).flat_map(move |l| [(node, b, l), (b, node, l)]))
+                    .flat_map(|b| {
+                        (0..plan.links(node, b)).flat_map(move |l| [(node, b, l), (b, node, l)])
+                    })
                     .collect();
                 self.cut(&links);
                 self.queue.push(back, Event::Fault(crate::faults::Fault::Heals(links)));
@@ -146,7 +150,10 @@ impl World {
         }
         let config = &self.plan.configs[0];
         let claims = 4 * self.plan.mix.cloud.latency.1 + 4 * self.plan.heartbeat;
-        back.max(self.now + 3 * lease + claims) + 4 * lease + claims + nanos(config.call_timeout) / 4
+        back.max(self.now + 3 * lease + claims)
+            + 4 * lease
+            + claims
+            + nanos(config.call_timeout) / 4
     }
 
     /// The groups that the failure is no affair of.
@@ -237,7 +244,9 @@ impl World {
         }
         if took > bound {
             let what = || {
-                format!("group {group} was without master for {took} ns after {fault:?}, not {bound}")
+                format!(
+                    "group {group} was without master for {took} ns after {fault:?}, not {bound}"
+                )
             };
             return self.observer.violate("liveness", what);
         }

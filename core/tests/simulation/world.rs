@@ -28,21 +28,57 @@ const MANY: usize = 100_000;
 /// What is going to happen.
 pub(crate) enum Event {
     Tick,
-    Wake { node: usize, wake: u32 },
+    Wake {
+        node: usize,
+        wake: u32,
+    },
     /// Something within one host.
-    Local { node: usize, life: u32, input: Input },
+    Local {
+        node: usize,
+        life: u32,
+        input: Input,
+    },
     /// A request, or a probe.
-    Request { route: Route, request: Option<vipward_core::Request> },
-    Answer { route: Route, answer: vipward_core::Answer },
-    Refused { route: Route },
-    BootAnswered { route: Route, life: u32, refused: Option<vipward_core::Request> },
-    ConnectionClosed { route: Route },
-    Written { node: usize, life: u32 },
-    CallStarts { node: usize, life: u32, call: Box<CloudCall> },
-    CallLands { id: usize },
-    CallReturns { id: usize },
-    Boot { node: usize },
-    Thaw { node: usize },
+    Request {
+        route: Route,
+        request: Option<vipward_core::Request>,
+    },
+    Answer {
+        route: Route,
+        answer: vipward_core::Answer,
+    },
+    Refused {
+        route: Route,
+    },
+    BootAnswered {
+        route: Route,
+        life: u32,
+        refused: Option<vipward_core::Request>,
+    },
+    ConnectionClosed {
+        route: Route,
+    },
+    Written {
+        node: usize,
+        life: u32,
+    },
+    CallStarts {
+        node: usize,
+        life: u32,
+        call: Box<CloudCall>,
+    },
+    CallLands {
+        id: usize,
+    },
+    CallReturns {
+        id: usize,
+    },
+    Boot {
+        node: usize,
+    },
+    Thaw {
+        node: usize,
+    },
     /// A drawn fault strikes, and the next one is drawn.
     Strike,
     Fault(Fault),
@@ -272,9 +308,8 @@ impl World {
         if self.restless > 500 {
             let deadline = host.process.as_ref().map(|process| process.node.next_deadline());
             let local = host.clock.at(self.now).local;
-            self.observer.violate("interface", || {
-                format!("a deadline never ends: {deadline:?} at {local}")
-            });
+            self.observer
+                .violate("interface", || format!("a deadline never ends: {deadline:?} at {local}"));
         }
         self.step(node, Input::DeadlineReached);
     }
@@ -313,12 +348,8 @@ impl World {
         self.observer.born(node, (host.life, boot), at, &config, longest);
         let now = Timestamp::from_nanos(at.local);
         let machine = Node::new(config, boot, seed, disk, now);
-        host.process = Some(Process {
-            node: machine,
-            writing: None,
-            write_next: None,
-            stopping: None,
-        });
+        host.process =
+            Some(Process { node: machine, writing: None, write_next: None, stopping: None });
         self.schedule_wake(node);
         self.tell_health(node);
     }

@@ -61,14 +61,7 @@ impl Observer {
         }
     }
 
-    fn role_changed(
-        &mut self,
-        node: usize,
-        at: Moment,
-        group: usize,
-        to: RoleName,
-        event: &Event,
-    ) {
+    fn role_changed(&mut self, node: usize, at: Moment, group: usize, to: RoleName, event: &Event) {
         let life = &mut self.lives[node];
         life.roles[group] = to;
         life.role_known[group] = true;

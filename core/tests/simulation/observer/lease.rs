@@ -7,9 +7,7 @@ use vipward_core::{Answer, Renewal, RoleName, Vote, VoteRequest, own_lease};
 
 use crate::clock::{Moment, Nanos};
 use crate::host::Host;
-use crate::observer::{
-    Asked, Election, Observer, beat_record, letter, nanos, vote_record,
-};
+use crate::observer::{Asked, Election, Observer, beat_record, letter, nanos, vote_record};
 use crate::plan::VOTERS;
 
 /// A voter's promise, as the one it was given to may count it.
@@ -117,7 +115,13 @@ impl Observer {
         self.lives[node].masteries[group].as_ref().map(|mastery| mastery.term)
     }
 
-    pub(super) fn beat_sent(&mut self, node: usize, at: Moment, hosts: &[Host], beat: &vipward_core::Heartbeat) {
+    pub(super) fn beat_sent(
+        &mut self,
+        node: usize,
+        at: Moment,
+        hosts: &[Host],
+        beat: &vipward_core::Heartbeat,
+    ) {
         let quorum = self.quorum;
         for take_back in &beat.take_backs {
             self.taken_back(node, at, take_back);
@@ -152,8 +156,7 @@ impl Observer {
     }
 
     pub(super) fn vote_sent(&mut self, node: usize, at: Moment, request: &VoteRequest) {
-        let (group, term, lease) =
-            (request.group.index(), request.term.0, nanos(request.lease));
+        let (group, term, lease) = (request.group.index(), request.term.0, nanos(request.lease));
         let life = &mut self.lives[node];
         life.remember(vote_record(at, request));
         if life.candidacies[group].as_ref().is_some_and(|c| c.term == term) {
@@ -236,8 +239,8 @@ impl Observer {
         let mastery = &mut self.lives[node].masteries[group];
         let Some(current) = mastery.as_mut().filter(|m| m.term == term) else { return };
         let old = current.stamps[from];
-        let stopped = had_run_out
-            && old.is_some_and(|old| old.local > at.local && old.send < stamp.send);
+        let stopped =
+            had_run_out && old.is_some_and(|old| old.local > at.local && old.send < stamp.send);
         if current.ends(quorum) <= at.local || stopped {
             // A lapsed lease stays lapsed; and a promise that ran out while it was still counted
             // shows that this clock stood still.
@@ -246,7 +249,6 @@ impl Observer {
         }
         current.stamps[from] = Stamp::later(old, stamp);
     }
-
 
     /// Nobody else holds a valid lease while this one does.
     pub(super) fn alone(&mut self, node: usize, group: usize, at: Moment, hosts: &[Host]) {
@@ -347,7 +349,8 @@ impl Observer {
     /// Whether this voter's promise to another stands, so that its own vote is not its own.
     fn owes_another(&self, voter: usize, group: usize, at: Moment, hosts: &[Host]) -> bool {
         let others = (0..self.voters).filter(|other| *other != voter);
-        let mut owed = others.filter_map(|other| Some((other, self.promises[voter][group][other]?)));
+        let mut owed =
+            others.filter_map(|other| Some((other, self.promises[voter][group][other]?)));
         owed.any(|(other, promise)| {
             promise.by == self.lives[voter].number
                 && promise.kept > at.local
@@ -356,7 +359,14 @@ impl Observer {
     }
 
     /// Whether the one that was promised something has not let go of it.
-    fn pursues(&self, node: usize, group: usize, old: Promise, hosts: &[Host], real: Nanos) -> bool {
+    fn pursues(
+        &self,
+        node: usize,
+        group: usize,
+        old: Promise,
+        hosts: &[Host],
+        real: Nanos,
+    ) -> bool {
         let life = &self.lives[node];
         let local = hosts[node].clock.at(real).local;
         life.alive
@@ -373,8 +383,7 @@ impl Observer {
         let term = election.term;
         let candidacy = self.lives[node].candidacies[group].take();
         let stamps = candidacy.filter(|c| c.term == term).map(|c| c.stamps);
-        let mastery =
-            stamps.map(|stamps| Mastery { term, elected: at, stamps });
+        let mastery = stamps.map(|stamps| Mastery { term, elected: at, stamps });
         if mastery.as_ref().is_none_or(|m| m.ends(quorum) <= at.local) {
             let who = letter(node);
             self.violate("I1", || format!("{who} leads in term {term} without a majority"));
