@@ -29,7 +29,7 @@ pub(super) fn request() -> Permitted {
 }
 
 fn priority() -> Result<(), String> {
-    let priority = PRIORITY.try_into().map_err(String::from)?;
+    let priority = PRIORITY.try_into()?;
     let priority = ThreadPriority::Crossplatform(priority);
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     set_thread_priority_and_policy(thread_native_id(), priority, policy)
