@@ -214,7 +214,7 @@ impl Group {
         let from = self.elected.map(|elected| elected.node);
         self.change_role(cx, cause, "elected by a majority", |group, _| {
             group.candidacy = None;
-            group.role = Role::Master(Mastership { term, cause, renewals });
+            group.role = Role::Master(Mastership { term, cause, since: sent.number, renewals });
         });
         self.learn_elected(cx, Elected { term, node: me });
         self.collisions = 0;

@@ -80,6 +80,8 @@ pub(crate) enum Role {
 pub(crate) struct Mastership {
     pub(crate) term: Term,
     pub(crate) cause: Cause,
+    /// The send that asked for the votes: what answers an older one was asked in another term.
+    pub(crate) since: SendNumber,
     /// By voter: its newest promise.
     pub(crate) renewals: Vec<Option<Renewed>>,
 }
@@ -282,28 +284,31 @@ impl Group {
         if elected.node == cx.s.config.me {
             return;
         }
-        if self.candidacy.as_ref().is_some_and(|own| own.term <= elected.term) {
-            self.give_up(cx, "another was elected");
-        }
-        let (cause, reason) = match &self.role {
-            Role::Master(mastership) if elected.term > mastership.term => {
-                (mastership.cause, "another was elected in a higher term")
-            }
-            Role::Holding(_) => {
-                self.give_up(cx, "another was elected");
-                (Cause::MasterSilent, "another was elected")
-            }
-            Role::None | Role::Backup | Role::Master(_) => return,
-        };
-        self.change_role(cx, cause, reason, |group, _| group.role = Role::Backup);
         // The new master has a whole interval to be heard.
-        self.wait = Wait {
+        let wait = Wait {
             from: cx.now,
             interval: cx.s.lease(),
             order: Order::Skew,
             cause: Cause::MasterSilent,
             evidence: None,
         };
+        if self.candidacy.as_ref().is_some_and(|own| own.term <= elected.term) {
+            self.give_up(cx, "another was elected");
+            self.wait = wait;
+        }
+        let (cause, reason) = match &self.role {
+            Role::Master(mastership) if elected.term > mastership.term => {
+                (mastership.cause, "another was elected in a higher term")
+            }
+            Role::Holding(holding) => {
+                let cause = holding.cause;
+                self.give_up(cx, "another was elected");
+                (cause, "another was elected")
+            }
+            Role::None | Role::Backup | Role::Master(_) => return,
+        };
+        self.change_role(cx, cause, reason, |group, _| group.role = Role::Backup);
+        self.wait = wait;
     }
 
     /// Whether this node may stand at all.

@@ -11,7 +11,7 @@ use crate::message::{
 use crate::output::Output;
 use crate::shared::{Cx, Shared};
 use crate::types::{
-    Cause, GroupId, NodeId, OperatorId, RequestId, SendNumber, Standing, Term, Timestamp,
+    BootId, Cause, GroupId, NodeId, OperatorId, RequestId, SendNumber, Standing, Term, Timestamp,
 };
 
 /// A handover under way.
@@ -46,12 +46,34 @@ pub(crate) enum Reply {
 
 /// Tells the outcome of a command.
 pub(crate) fn reply(cx: &mut Cx<'_>, to: Reply, result: OperatorResult) {
-    cx.out.push(match to {
-        Reply::Operator(id) => Output::OperatorDone { id, result },
+    match to {
+        Reply::Operator(id) => cx.out.push(Output::OperatorDone { id, result }),
         Reply::Peer(id, send) => {
-            Output::Answer { id, answer: Answer::Operator(OperatorAnswer { send, result }) }
+            let command = cx.s.commands.iter_mut().find(|command| command.ids.first() == Some(&id));
+            let ids = match command {
+                Some(command) => {
+                    command.result = Some(result);
+                    command.ids.clone()
+                }
+                None => vec![id],
+            };
+            for id in ids {
+                let answer = Answer::Operator(OperatorAnswer { send, result });
+                cx.out.push(Output::Answer { id, answer });
+            }
         }
-    });
+    }
+}
+
+/// A peer's command, of which a copy comes over each link: carried out once.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Command {
+    pub(crate) from: NodeId,
+    pub(crate) boot: BootId,
+    pub(crate) send: SendNumber,
+    /// The exchanges to answer, the first copy's first.
+    pub(crate) ids: Vec<RequestId>,
+    pub(crate) result: Option<OperatorResult>,
 }
 
 impl Handover {

@@ -43,13 +43,20 @@ impl Group {
             && mastership.lease_until(cx.s) <= cx.now
             && !active(Mutation::HoldingActs)
         {
-            self.hold(cx, "no majority renewed the lease", None);
+            let cause = mastership.cause;
+            self.hold(cx, cause, "no majority renewed the lease", None);
         }
     }
 
     /// Master no more: serves on, and changes nothing in the cloud.
-    fn hold(&mut self, cx: &mut Cx<'_>, reason: &'static str, resigned_until: Option<Timestamp>) {
-        let Role::Master(Mastership { term, cause, .. }) = self.role else { return };
+    fn hold(
+        &mut self,
+        cx: &mut Cx<'_>,
+        cause: Cause,
+        reason: &'static str,
+        resigned_until: Option<Timestamp>,
+    ) {
+        let Role::Master(Mastership { term, .. }) = self.role else { return };
         self.change_role(cx, cause, reason, |group, _| {
             group.role = Role::Holding(Holding { term, cause, resigned_until });
         });
@@ -72,7 +79,7 @@ impl Group {
             self.voter.reserved = Some(crate::voter::Reservation { successor, until });
         }
         let until = cx.now + cx.s.lease();
-        self.hold(cx, "resigned", Some(until));
+        self.hold(cx, cause, "resigned", Some(until));
         let kind = TakeBackKind::Resign { successor, cause };
         self.take_back(cx, TakeBack { group: self.id, term, kind });
     }
@@ -208,7 +215,8 @@ impl Group {
             && let (Role::Master(mastership), Some(promised)) = (&self.role, answer.promised)
             && promised.term > mastership.term
         {
-            self.hold(cx, "a higher term was seen", None);
+            let cause = mastership.cause;
+            self.hold(cx, cause, "a higher term was seen", None);
         }
         if let Some(elected) = answer.elected {
             self.learn_elected(cx, elected);
@@ -216,13 +224,18 @@ impl Group {
         let Renewal::Renewed { had_run_out } = answer.renewal else { return };
         let now = cx.now;
         let Role::Master(mastership) = &mut self.role else { return };
+        if sent.number <= mastership.since {
+            return; // It named an earlier term, and perhaps another lease.
+        }
         let counted = mastership.renewals.get(from.index()).copied().flatten();
         let contradicted = had_run_out
             && counted.is_some_and(|counted| counted.send < sent.number && counted.until > now);
         if contradicted {
             // The voter's promise had run out while this node still counted on it: this node's
             // clock stopped for a while, or a firewall spoke in its name.
-            self.hold(cx, "a voter's promise had run out: this machine's clock stopped", None);
+            let (cause, reason) =
+                (mastership.cause, "a voter's promise had run out: this machine's clock stopped");
+            self.hold(cx, cause, reason, None);
             return;
         }
         count(mastership, from, sent, now);

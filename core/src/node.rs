@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::event::{AlarmName, Event, EventKind};
 use crate::group::{Group, Role};
-use crate::handover::{Forward, Reply, reply};
+use crate::handover::{Command, Forward, Reply, reply};
 use crate::health::Check;
 use crate::input::{Durable, Input};
 use crate::message::{
@@ -16,10 +16,14 @@ use crate::message::{
 use crate::output::Output;
 use crate::peer::{Copy, Heard};
 use crate::shared::{Cx, Shared};
-use crate::types::{BootId, CheckId, LinkId, NodeId, RequestId, Standing, Term, Timestamp};
+use crate::types::{
+    BootId, CheckId, LinkId, NodeId, RequestId, SendNumber, Standing, Term, Timestamp,
+};
 
 /// So many commands passed on to a master are awaited at once.
 const FORWARDS: usize = 16;
+/// So many commands of peers are remembered, and so many copies of each.
+const COMMANDS: usize = 16;
 /// So many requests of a replaced life mean that two processes speak under one name.
 const STRAYS: u32 = 5;
 
@@ -232,7 +236,7 @@ impl Node {
                 self.on_take_backs(now, (node, boot), &list, out);
                 out.push(Output::Answer { id, answer: Answer::TakenBack { send } });
             }
-            Request::Operator(request) => self.on_operator(now, node, id, request, out),
+            Request::Operator(request) => self.on_operator(now, (node, boot), id, request, out),
         }
     }
 
@@ -370,7 +374,7 @@ impl Node {
     fn on_operator(
         &mut self,
         now: Timestamp,
-        from: NodeId,
+        (from, boot): (NodeId, BootId),
         id: RequestId,
         request: OperatorRequest,
         out: &mut Vec<Output>,
@@ -378,6 +382,9 @@ impl Node {
         let OperatorRequest { send, command } = request;
         match command {
             PeerCommand::Switchover(switchover) => {
+                if self.is_copy(from, boot, send, id, out) {
+                    return;
+                }
                 let answer_to = Reply::Peer(id, send);
                 let mut cx = Cx { now, s: &mut self.s, out };
                 match self.groups.get_mut(switchover.group.index()) {
@@ -396,6 +403,39 @@ impl Node {
                 reply(&mut cx, Reply::Peer(id, send), result);
             }
         }
+    }
+
+    /// Whether this command came over another link before: then it gets the same answer, now or
+    /// when that is known.
+    fn is_copy(
+        &mut self,
+        from: NodeId,
+        boot: BootId,
+        send: SendNumber,
+        id: RequestId,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let known = self
+            .s
+            .commands
+            .iter_mut()
+            .find(|known| (known.from, known.boot, known.send) == (from, boot, send));
+        if let Some(known) = known {
+            match known.result {
+                Some(result) => {
+                    let answer = Answer::Operator(OperatorAnswer { send, result });
+                    out.push(Output::Answer { id, answer });
+                }
+                None if known.ids.len() < COMMANDS => known.ids.push(id),
+                None => {}
+            }
+            return true;
+        }
+        if self.s.commands.len() >= COMMANDS {
+            self.s.commands.pop_front();
+        }
+        self.s.commands.push_back(Command { from, boot, send, ids: vec![id], result: None });
+        false
     }
 
     fn on_operator_answer(
@@ -708,7 +748,8 @@ impl Node {
         let given_up = self.groups.iter().all(|group| {
             !matches!(group.role, Role::Master(_))
                 && group.candidacy.is_none()
-                && group.taken_back(&self.s)
+                // Where no majority is heard, nobody can acknowledge, and nobody can take over.
+                && (group.taken_back(&self.s) || !self.s.hears_majority(now))
                 && !group.ownership.is_calling()
         });
         if (given_up || until <= now) && !self.s.stopped {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::event::{AlarmName, Event, EventKind};
+use crate::handover::Command;
 use crate::health::{self, Check};
 use crate::input::Durable;
 use crate::mutation::{Mutation, active};
@@ -131,6 +132,8 @@ pub(crate) struct Shared {
     next_call: u64,
     /// Set while the daemon stops: by then at the latest.
     pub(crate) stopping: Option<Timestamp>,
+    /// Commands of peers, the newest last.
+    pub(crate) commands: VecDeque<Command>,
     /// Everything was given up: the surroundings have been told.
     pub(crate) stopped: bool,
     pub(crate) last_failover: Option<Failover>,
@@ -179,6 +182,7 @@ impl Shared {
             started_lease: config.timing.lease(),
             next_call: 0,
             stopping: None,
+            commands: VecDeque::new(),
             stopped: false,
             last_failover: None,
             config,

@@ -104,7 +104,10 @@ impl Voter {
         request: (Term, Duration, SendNumber),
     ) {
         let (term, lease, renewed_by) = request;
-        self.promise = Some(Promise { term, node, boot, until: now + lease, renewed_by });
+        // No message shortens a promise: the same life may have been promised more before.
+        let running = self.running(now).filter(|old| (old.node, old.boot) == (node, boot));
+        let until = running.map_or(now, |old| old.until).max(now + lease);
+        self.promise = Some(Promise { term, node, boot, until, renewed_by });
         self.seen = self.seen.max(term);
         if self.reserved.is_some_and(|reserved| reserved.successor == node) {
             self.reserved = None;

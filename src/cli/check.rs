@@ -27,11 +27,14 @@ pub(super) async fn check(path: &Path, cloud: bool, node: Option<&str>) -> Exit 
         err(format_args!("warning: {warning}"));
     }
     let valid = print::out(format_args!(
-        "{}: cluster {}, {} nodes, {} groups: valid",
+        "{}: cluster {}, {} nodes, {}: valid",
         path.display(),
         config.cluster,
         config.nodes.len(),
-        config.groups.len()
+        match config.groups.len() {
+            1 => "1 group".to_owned(),
+            groups => format!("{groups} groups"),
+        }
     ));
     if !cloud || valid != Exit::Done {
         return valid;

@@ -90,6 +90,12 @@ fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
             is(&check["since"])
         )?;
     }
+    if let (true, Some(ago)) =
+        (status["preflight"]["ok"] == true, status["preflight"]["checked_ms_ago"].as_u64())
+    {
+        let ago = Duration::from_millis(ago).as_secs();
+        writeln!(text, "\npreflight {GOOD}good{GOOD:#} {FAINT}tried {ago} s ago{FAINT:#}")?;
+    }
     for problem in status["preflight"]["problems"].as_array().into_iter().flatten() {
         writeln!(text, "\n{BAD}preflight{BAD:#} {}", is(problem))?;
     }
@@ -113,29 +119,42 @@ fn write_group(text: &mut String, group: &Value) -> std::fmt::Result {
         ("master", _) => GOOD,
         _ => Style::new(),
     };
-    writeln!(
+    write!(
         text,
-        "\ngroup {STRONG}{}{STRONG:#}: {style}{role}{style:#}, master {STRONG}{}{STRONG:#}, term \
-         {}, priority {} of {}, lease {} ms",
+        "\ngroup {STRONG}{}{STRONG:#}: {style}{}{style:#}, master {STRONG}{}{STRONG:#}, term {}",
         is(&group["name"]),
+        if role == "none" { "not a member" } else { &role },
         group["master"].as_str().unwrap_or("nobody"),
-        group["term"],
-        group["effective_priority"],
-        group["priority"],
-        group["lease_left_ms"]
+        group["term"]
     )?;
+    // A witness has no priority, and only a master a lease.
+    if let (Some(effective), Some(own)) =
+        (group["effective_priority"].as_u64(), group["priority"].as_u64())
+    {
+        let lowered = if effective == own { "" } else { ", lowered by its checks" };
+        write!(text, ", priority {effective} of {own}{lowered}")?;
+    }
+    match group["lease_left_ms"].as_u64() {
+        Some(left) if role == "master" => writeln!(text, ", lease {left} ms")?,
+        _ => writeln!(text)?,
+    }
     for address in group["addresses"].as_array().into_iter().flatten() {
         let age = address["verified_ms_ago"]
             .as_u64()
             .map_or_else(|| "never verified".into(), |ms| format!("verified {ms} ms ago"));
-        writeln!(
-            text,
-            "  {} {} held by {} ({}) {FAINT}{age}{FAINT:#}",
-            is(&address["address"]),
-            is(&address["id"]),
-            address["holder"].as_str().unwrap_or("nobody known"),
-            is(&address["ownership"])
-        )?;
+        let id = is(&address["id"]);
+        let known =
+            address["address"].as_str().map_or_else(|| id.clone(), |it| format!("{it} {id}"));
+        match (address["holder"].as_str(), role.as_str()) {
+            // It never asks the cloud.
+            (None, "none") => writeln!(text, "  {known} {FAINT}not watched from here{FAINT:#}")?,
+            (holder, _) => writeln!(
+                text,
+                "  {known} held by {} ({}) {FAINT}{age}{FAINT:#}",
+                holder.unwrap_or("nobody known"),
+                is(&address["ownership"])
+            )?,
+        }
     }
     Ok(())
 }
@@ -170,20 +189,26 @@ fn write_peer(text: &mut String, peer: &Value, digest: &Value) -> std::fmt::Resu
 
 fn write_failover(text: &mut String, failover: &Value) -> std::fmt::Result {
     let Some(to) = failover["to"].as_str() else { return Ok(()) };
-    let stage = |key: &str| {
-        failover[key].as_f64().map_or_else(|| "?".to_owned(), |ms| format!("{ms:.1} ms"))
-    };
-    writeln!(
+    write!(
         text,
-        "\n{FAINT}last failover{FAINT:#} {}: {} to {STRONG}{to}{STRONG:#} in term {} ({}): detect \
-         {}, elect {}, claim {}, verify {}",
+        "\n{FAINT}last failover{FAINT:#} {}: {} to {STRONG}{to}{STRONG:#} in term {} ({})",
         failover["at"].as_str().unwrap_or("-"),
         failover["from"].as_str().unwrap_or("nobody"),
         failover["term"],
-        failover["cause"].as_str().unwrap_or("cause not known here"),
-        stage("detect_ms"),
-        stage("elect_ms"),
-        stage("claim_ms"),
-        stage("verify_ms")
-    )
+        failover["cause"].as_str().unwrap_or("cause not known here")
+    )?;
+    // Only who took over knows all of them.
+    let mut sign = ": ";
+    for (stage, key) in [
+        ("detect", "detect_ms"),
+        ("elect", "elect_ms"),
+        ("claim", "claim_ms"),
+        ("verify", "verify_ms"),
+    ] {
+        if let Some(ms) = failover[key].as_f64() {
+            write!(text, "{sign}{stage} {ms:.1} ms")?;
+            sign = ", ";
+        }
+    }
+    writeln!(text)
 }

@@ -29,7 +29,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use vipward_core::{AddressId, CallOutcome, GroupId, NodeId, Timestamp};
 
@@ -114,13 +114,18 @@ pub struct GroupAddresses {
 pub struct AddressIds {
     /// Of an elastic IP.
     pub allocation_id: String,
+    /// This node's private address that it is bound to; the primary one if absent.
+    pub private_ip: Option<String>,
 }
 
 impl Cluster {
     /// The allocation id of an address, if there is one of that id.
     fn allocation(&self, group: GroupId, address: AddressId) -> Option<&str> {
-        let address = self.groups.get(group.index())?.addresses.get(address.index())?;
-        Some(&address.allocation_id)
+        Some(&self.address(group, address)?.allocation_id)
+    }
+
+    fn address(&self, group: GroupId, address: AddressId) -> Option<&AddressIds> {
+        self.groups.get(group.index())?.addresses.get(address.index())
     }
 }
 
@@ -156,6 +161,8 @@ pub struct Cloud {
 /// What calls and background tasks share. Everything in it is read without waiting.
 struct Shared {
     settings: Settings,
+    /// Something speaks against what the last preflight found.
+    doubt: Notify,
     cluster: watch::Sender<Arc<Cluster>>,
     own: watch::Sender<Own>,
     /// `None` until region and credential chain are set up.
@@ -197,6 +204,7 @@ impl Cloud {
             credentials: Ahead::default(),
             metadata,
             observer,
+            doubt: Notify::new(),
             settings,
         });
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
@@ -221,6 +229,11 @@ impl Cloud {
     pub fn reload(&self, cluster: Cluster) {
         self.shared.own.send_modify(|own| own.reload(&cluster));
         self.shared.cluster.send_replace(Arc::new(cluster));
+    }
+
+    /// The last preflight may be wrong: the next one runs soon ([`run_preflight`]).
+    pub fn doubt_preflight(&self) {
+        self.shared.doubt.notify_one();
     }
 
     /// How long the credentials are still good: `None` without any, or when they never expire.

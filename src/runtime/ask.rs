@@ -123,6 +123,9 @@ impl Runtime {
             return CheckReport { findings: vec![Finding { severity: Severity::Ok, message }] };
         }
         let problems = self.cloud.preflight().await;
+        if !problems.is_empty() {
+            self.cloud.doubt_preflight(); // The daemon must not go on believing in the last one.
+        }
         let mut findings: Vec<Finding> = problems
             .into_iter()
             .map(|message| Finding { severity: Severity::Error, message })

@@ -102,9 +102,6 @@ pub(crate) struct Identified {
 /// Reads the file and finds out which node this machine is.
 pub(crate) async fn identify(path: &Path, node: Option<&str>) -> Result<Identified, RunError> {
     let config = config::load(path)?;
-    let machine = |error: &dyn std::fmt::Display| {
-        RunError::Machine(format!("error: {}: node: {error}", path.display()))
-    };
     let name = match (node, &config.node) {
         (Some(name), _) => name.to_owned(),
         (None, NodeChoice::Named(name)) => name.clone(),
@@ -115,12 +112,14 @@ pub(crate) async fn identify(path: &Path, node: Option<&str>) -> Result<Identifi
                 Err(_) => {
                     let instance = cloud::instance_id(IDENTITY_PATIENCE).await;
                     config::resolve_auto(&config, &hostname, instance.as_deref())
-                        .map_err(|error| machine(&error))?
+                        .map_err(|problem| RunError::Machine(format!("error: {problem}")))?
                 }
             }
         }
     };
-    let (me, _) = config.node(&name).map_err(|error| machine(&error))?;
+    let (me, _) = config
+        .node(&name)
+        .map_err(|error| RunError::Machine(format!("error: {}: node: {error}", path.display())))?;
     Ok(Identified { config, name, me })
 }
 
@@ -182,7 +181,8 @@ impl Daemon {
         }
         let check_settings = translate::checks(config, *me)
             .map_err(|sentence| RunError::Machine(format!("error: {sentence}")))?;
-        let cloud = Cloud::connect(translate::cloud(config, *me), Arc::new(())).await?;
+        let counted = Arc::new(Counted(telemetry.metrics().clone()));
+        let cloud = Cloud::connect(translate::cloud(config, *me), counted).await?;
         let (inputs, core_inputs) = mpsc::channel(INPUTS);
         let names = watch::Sender::new(names);
         let stats = stats(&identified, boot, &keys, options, &telemetry, &names);
@@ -489,5 +489,13 @@ impl transport::Observer for Told {
 
     fn rejected(&self, reason: Rejection) {
         self.metrics.rejected(reason.as_str());
+    }
+}
+
+struct Counted(Metrics);
+
+impl cloud::Observer for Counted {
+    fn call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.0.cloud_call(operation, outcome, took);
     }
 }

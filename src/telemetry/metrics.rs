@@ -76,15 +76,13 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
 
-    /// Counts what the core reports: failovers and their stages, and cloud calls. A call that
-    /// the core ordered is counted here; [`Metrics::cloud_call`] is for all others.
+    /// Counts what the core reports: failovers and their stages. Cloud calls are counted where
+    /// they are made, by [`Metrics::cloud_call`]: the core does not report a read that succeeds.
     pub fn observe_event(&self, event: &Event, names: &Names) {
         match &event.kind {
             EventKind::FailoverFinished(failover) => self.failover(failover, names),
-            EventKind::CallFinished { operation, outcome, took, .. } => {
-                self.cloud_call(operation, outcome, *took);
-            }
-            EventKind::StandingChanged { .. }
+            EventKind::CallFinished { .. }
+            | EventKind::StandingChanged { .. }
             | EventKind::RoleChanged { .. }
             | EventKind::VoteGranted { .. }
             | EventKind::VoteDenied { .. }
@@ -198,7 +196,7 @@ impl Metrics {
         self.instruments.counters.messages_rejected.add(1, &[label("reason", reason)]);
     }
 
-    /// A cloud call that the core did not order (a preflight's) ended.
+    /// A cloud call ended.
     pub fn cloud_call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
         let labels = [label("operation", operation), label("outcome", outcome)];
         self.instruments.counters.cloud_calls.add(1, &labels);

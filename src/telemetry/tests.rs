@@ -96,6 +96,7 @@ fn observed() -> Metrics {
     metrics.round_trip(&names, NodeId(1), LinkId(0), Duration::from_micros(310));
     metrics.heartbeat_lost(&names, NodeId(1), LinkId(1));
     metrics.rejected("replay");
+    metrics.cloud_call("AssociateAddress", "ok", Duration::from_millis(212));
     metrics.loop_stall(Duration::from_micros(40));
     metrics.credentials_expiry(Duration::from_secs(3600));
     metrics

@@ -197,12 +197,19 @@ def explained(node, cause, old):
     """The journal of `node` and its status name the cause; returns the takeover's account."""
     told = node.elections_won()[-1]
     demand(told["cause"] == cause, f"the journal says {told['cause']!r}, not {cause!r}")
-    failover = wait_until(f"{node.name} gives its account", lambda: node.status()["last_failover"])
     wanted = (GROUP, old.name, node.name, cause, told["term"])
+    failover = wait_until(f"{node.name} gives its account of term {told['term']}", lambda: account_of(node, told["term"]))
     given = tuple(failover[key] for key in ("group", "from", "to", "cause", "term"))
     demand(given == wanted, f"last_failover says {given}, not {wanted}")
     stages = ("detect_ms", "elect_ms", "claim_ms", "verify_ms")
     return ", ".join(f"{stage[:-3]} {failover[stage]:.0f} ms" for stage in stages if failover[stage] is not None)
+
+
+def account_of(node, term):
+    """The status's last failover, once it is that of `term`: a takeover is told when it is verified, and until then the one before."""
+    failover = node.status()["last_failover"]
+    demand(failover and failover["term"] == term, f"it tells of {failover}")
+    return failover
 
 
 def succeed(answer):

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use vipward_core::*;
 
+pub(crate) use crate::configs::*;
+pub(crate) use crate::said::*;
+
 /// The preferred balancer, priority 200.
 pub(crate) const A: NodeId = NodeId(0);
 /// The other balancer, priority 100.
@@ -42,100 +45,9 @@ pub(crate) fn priority(value: u8) -> Priority {
     Priority::try_from(value).unwrap()
 }
 
-/// Two balancers and a witness, one link, one group with one elastic IP.
-pub(crate) fn config(me: NodeId) -> Config {
-    let node = |name: &str, witness| NodeConfig { name: name.into(), witness, links: 1 };
-    Config {
-        me,
-        nodes: vec![node("lb-a", false), node("lb-b", false), node("witness", true)],
-        timing: timing(H, 3),
-        groups: vec![GroupConfig {
-            name: "web".into(),
-            priorities: vec![Some(priority(200)), Some(priority(100)), None],
-            preempt: false,
-            preempt_delay: Duration::from_secs(60),
-            addresses: vec![AddressKind::ElasticIp],
-        }],
-        checks: Vec::new(),
-        digest: Digest([7; 32]),
-        call_timeout: Duration::from_secs(5),
-        claim: ClaimMode::Fast,
-        moves_per_hour: 12,
-        repairs: 3,
-    }
-}
-
-/// A third balancer in the place of the witness, of priority 50.
-pub(crate) fn three_balancers(me: NodeId) -> Config {
-    let mut config = config(me);
-    config.nodes[2] = NodeConfig { name: "lb-c".into(), witness: false, links: 1 };
-    config.groups[0].priorities[2] = Some(priority(50));
-    config
-}
-
-pub(crate) fn with(mut config: Config, change: impl FnOnce(&mut Config)) -> Config {
-    change(&mut config);
-    config
-}
-
 /// The `life`-th life of a node.
 pub(crate) fn boot(node: NodeId, life: u128) -> BootId {
     BootId(u128::from(node.0) * 1_000 + life)
-}
-
-/// What a peer's heartbeat says; by default that of an idle Ready node.
-#[derive(Clone)]
-pub(crate) struct Beat {
-    pub(crate) mastered: Option<Mastered>,
-    pub(crate) elected: Option<Elected>,
-    pub(crate) standing: Standing,
-    pub(crate) digest: Digest,
-    pub(crate) preflight_ok: bool,
-    pub(crate) healthy: bool,
-    pub(crate) holds: bool,
-    pub(crate) priority: Option<u8>,
-    pub(crate) ceiling: Term,
-    pub(crate) take_backs: Vec<TakeBack>,
-}
-
-impl Beat {
-    pub(crate) fn idle() -> Self {
-        Self {
-            mastered: None,
-            elected: None,
-            standing: Standing::Ready,
-            digest: Digest([7; 32]),
-            preflight_ok: true,
-            healthy: true,
-            holds: false,
-            priority: None,
-            ceiling: Term(0),
-            take_backs: Vec::new(),
-        }
-    }
-
-    pub(crate) fn master(term: u64) -> Self {
-        Self { mastered: Some(Mastered { term: Term(term), lease: LEASE }), ..Self::idle() }
-    }
-
-    pub(crate) fn lease(mut self, lease: Duration) -> Self {
-        self.mastered = self.mastered.map(|mastered| Mastered { lease, ..mastered });
-        self
-    }
-
-    pub(crate) fn taking_back(mut self, take_back: TakeBack) -> Self {
-        self.take_backs.push(take_back);
-        self
-    }
-}
-
-pub(crate) fn release(term: u64) -> TakeBack {
-    TakeBack { group: WEB, term: Term(term), kind: TakeBackKind::Release }
-}
-
-pub(crate) fn resignation(term: u64, successor: Option<NodeId>) -> TakeBack {
-    let kind = TakeBackKind::Resign { successor, cause: Cause::Resigned };
-    TakeBack { group: WEB, term: Term(term), kind }
 }
 
 /// One node and a scripted world round it.
@@ -307,10 +219,12 @@ impl Rig {
     /// Runs every deadline up to and including `until`.
     pub(crate) fn run_to(&mut self, until: Timestamp) -> Vec<Output> {
         let mut all = Vec::new();
+        let mut steps = 0;
         while self.node.next_deadline() <= until {
+            steps += 1;
+            assert!(steps < 100_000, "it never rests at {:?}", self.now);
             self.now = self.now.max(self.node.next_deadline());
             all.extend(self.give(Input::DeadlineReached));
-            assert!(all.len() < 100_000, "it never rests");
             if all.contains(&Output::Stopped) {
                 return all; // The process has ended.
             }
@@ -351,6 +265,7 @@ impl Rig {
                 holds: beat.holds,
                 mastered: beat.mastered.filter(|_| group == WEB),
                 elected: beat.elected.filter(|_| group == WEB),
+                seen: beat.seen,
             }
         });
         Arc::new(Heartbeat {
@@ -397,6 +312,15 @@ impl Rig {
     pub(crate) fn ask(&mut self, from: NodeId, term: u64) -> Vec<Output> {
         let request = self.vote_request(from, term);
         self.request(from, Request::Vote(request))
+    }
+
+    /// The denial of a request, at once or when its wait is over.
+    pub(crate) fn refused(&mut self, from: NodeId, term: u64) -> Denial {
+        let mut out = self.ask(from, term);
+        if crate::reading::votes(&out).is_empty() {
+            out = self.pass(H);
+        }
+        crate::reading::denial(&out)
     }
 
     /// A peer's vote on this node's request.

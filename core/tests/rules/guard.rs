@@ -99,6 +99,8 @@ fn a_read_that_shows_the_association_from_before_our_claim_is_stale_not_a_move()
     let mut rig = claimed();
     rig.pass(millis(500));
     let mut out = shows(&mut rig, held_by("assoc-b", B));
+    out.extend(rig.pass(H * 9));
+    rig.held = held_by("assoc-mine", A);
     out.extend(rig.pass(H * 60));
     assert_eq!(mutating(&out), []);
     assert_eq!(rig.group().addresses[0].ownership, OwnershipName::Owned);

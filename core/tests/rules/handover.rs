@@ -304,10 +304,9 @@ fn a_better_node_preempts_after_preempt_delay_and_no_earlier() {
     assert_eq!(net.moves, [A]);
     let (_, elected_at) = net.elected_at().unwrap();
     assert!(elected_at.since(back_at) >= Duration::from_secs(60));
-    let cause = net.journal.iter().find_map(|(_, _, event)| match &event.kind {
-        EventKind::RoleChanged { to: RoleName::Master, .. } => event.cause,
-        EventKind::RoleChanged { .. } | EventKind::StandingChanged { .. } => None,
-        _ => None,
+    let cause = net.journal.iter().find_map(|(_, _, event)| {
+        let elected = matches!(event.kind, EventKind::RoleChanged { to: RoleName::Master, .. });
+        if elected { event.cause } else { None }
     });
     assert_eq!(cause, Some(Cause::Preempt));
 }

@@ -5,12 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers outside #[test].
 
 mod candidate;
+mod configs;
+mod copies;
 mod crash;
 mod fenced;
 mod fixture;
 mod guard;
 mod handover;
 mod health;
+mod judge;
 mod master;
 mod network;
 mod ops;
@@ -21,9 +24,11 @@ mod reading;
 mod reload;
 mod restart;
 mod roles;
+mod said;
 mod scenes;
 mod stop;
 mod switchover;
+mod take_backs;
 mod terms;
 mod traps;
 mod voter;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use vipward_core::*;
 
 use crate::fixture::*;
-use crate::ops::{Judge, Op, op};
+use crate::judge::Judge;
+use crate::ops::{Op, op};
 
 fn run(me: NodeId, ops: &[Op]) -> Judge {
     let mut judge = Judge::new(me);
@@ -13,7 +14,7 @@ fn run(me: NodeId, ops: &[Op]) -> Judge {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     /// It never panics and always rests; promises never shrink and are exclusive; terms never
     /// decrease and no candidacy repeats one; nothing is changed in the cloud off a lease;
@@ -36,13 +37,18 @@ proptest! {
     /// After anything at all, two peers that grant and renew get a master within ten leases.
     #[test]
     fn it_recovers_from_anything(ops in prop::collection::vec(op(), 1..120)) {
+        let ops: Vec<Op> = ops.into_iter().filter(|op| !matches!(op, Op::Stop)).collect();
         let mut judge = run(A, &ops);
         let rig = &mut judge.rig;
-        prop_assume!(!judge.ended);
         rig.give(Input::CheckResult { check: CheckId(0), passed: true });
         rig.give(Input::Preflight { problems: Vec::new() });
         (rig.writes, rig.reads) = (true, true);
         rig.answering = vec![B, W];
+        for peer in rig.node.status(rig.now).peers {
+            // In the life that it is known in: a replaced one never returns.
+            let life = peer.boot.map_or(1, |boot| boot.0 % 1_000);
+            rig.lives[peer.node.index()] = life;
+        }
         let until = rig.now + LEASE * 10;
         while rig.now < until && rig.role() != RoleName::Master {
             let next = rig.node.next_deadline().min(until);

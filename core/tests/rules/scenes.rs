@@ -42,6 +42,14 @@ pub(crate) fn witness() -> Rig {
     rig
 }
 
+/// The witness, free: the master's promise ran out; it hears `lb-b` only.
+pub(crate) fn free_witness() -> Rig {
+    let mut rig = witness();
+    rig.pass(LEASE);
+    rig.beat(B, Beat::idle());
+    rig
+}
+
 /// `lb-b`, a candidate since just now: `lb-a` was silent since 10 s.
 pub(crate) fn candidate() -> (Rig, VoteRequest) {
     let mut rig = backup();

@@ -203,3 +203,16 @@ fn a_reload_to_a_shorter_lease_keeps_the_longest_promise_on_disk() {
     rig.pass(H);
     assert_eq!(rig.disk.unwrap().longest_promise, LEASE);
 }
+
+#[test]
+fn a_reload_before_the_first_write_keeps_the_longest_promise() {
+    // Given a node whose first write is still under way,
+    let mut rig = Rig::start(config(W), 2, Some(durable(1_000)), at(0));
+    rig.writes = false;
+    let mut ordered = persists(&rig.give(Input::DeadlineReached));
+    // when it reloads to a shorter lease, then it still writes the lease of before.
+    let shorter = with(config(W), |config| config.timing = timing(millis(500), 2));
+    ordered.extend(persists(&rig.give(Input::Reload(std::sync::Arc::new(shorter)))));
+    ordered.extend(persists(&rig.pass(H)));
+    assert!(ordered.iter().all(|durable| durable.longest_promise == LEASE), "{ordered:?}");
+}

@@ -7,19 +7,11 @@ use crate::fixture::*;
 use crate::reading::*;
 use crate::scenes::*;
 
-/// The witness, free: the master's promise ran out.
-fn free_witness() -> Rig {
-    let mut rig = witness();
-    rig.pass(LEASE);
-    rig.beat(B, Beat::idle());
-    rig
-}
-
 #[test]
 fn a_term_at_or_below_one_seen_is_never_granted() {
     // Given a free voter that has seen term 9, by each way to see one:
     type Sight = fn(&mut Rig);
-    let sights: [(&str, Sight); 5] = [
+    let sights: [(&str, Sight); 6] = [
         ("a request that it granted, then released", |rig| {
             rig.ask(A, 9);
             rig.taking_back(A, release(9));
@@ -38,6 +30,9 @@ fn a_term_at_or_below_one_seen_is_never_granted() {
         ("news of an election", |rig| {
             let elected = Some(Elected { term: Term(9), node: A });
             rig.beat(A, Beat { elected, ..Beat::idle() });
+        }),
+        ("a heartbeat of one that has seen it", |rig| {
+            rig.beat(A, Beat { seen: Term(9), ..Beat::idle() });
         }),
     ];
     for (sight, see) in sights {
@@ -277,162 +272,6 @@ fn the_mute_lasts_as_long_as_the_longest_lease_ever_promised_and_any_heard_meanw
 }
 
 #[test]
-fn a_duplicate_is_no_second_voter() {
-    // Given a candidate of a cluster of five, where three must grant,
-    let mut rig = Rig::new(five());
-    for peer in [W, NodeId(3), NodeId(4)] {
-        rig.beat(peer, Beat::idle());
-    }
-    let request = stand(&mut rig);
-    // when one voter's grant arrives four times, over several links,
-    for _ in 0..4 {
-        rig.vote(W, &request, Vote::Granted);
-    }
-    // then it is one vote; a second voter's makes the majority.
-    assert_eq!(rig.role(), RoleName::Candidate);
-    rig.vote(NodeId(3), &request, Vote::Granted);
-    assert_eq!(rig.role(), RoleName::Master);
-}
-
-/// `lb-b` with four more voters.
-fn five() -> Config {
-    with(config(B), |config| {
-        for name in ["witness-2", "witness-3"] {
-            config.nodes.push(NodeConfig { name: name.into(), witness: true, links: 1 });
-            config.groups[0].priorities.push(None);
-        }
-    })
-}
-
-#[test]
-fn an_answer_meant_for_an_earlier_life_is_no_vote() {
-    // Given a candidate,
-    let (mut rig, request) = candidate();
-    let answer =
-        VoteAnswer { send: request.send, group: WEB, term: request.term, vote: Vote::Granted };
-    // when a grant arrives that answers an earlier life of it, then it does not count.
-    let (from, to_boot) = (W, boot(B, 77));
-    let answer = Answer::Vote(answer);
-    let boot = rig.boot(W);
-    rig.give(Input::Answer { from, boot, to_boot, link: LINK, answer });
-    assert_eq!(rig.role(), RoleName::Candidate);
-}
-
-#[test]
-fn an_answer_meant_for_an_earlier_life_renews_no_lease() {
-    let mut rig = master();
-    rig.answering.clear();
-    let beat = next_beat(&mut rig, W);
-    let before = rig.now + rig.group().lease_left;
-    let Input::Answer { from, boot: life, link, answer, .. } = rig.renewing(W, &beat) else {
-        panic!("an answer")
-    };
-    let to_boot = boot(A, 77);
-    rig.give(Input::Answer { from, boot: life, to_boot, link, answer: answer.clone() });
-    assert_eq!(rig.now + rig.group().lease_left, before);
-    let to_boot = rig.me();
-    rig.give(Input::Answer { from, boot: life, to_boot, link, answer });
-    assert_eq!(rig.now + rig.group().lease_left, beat.sent_at + OWN_LEASE);
-}
-
-#[test]
-fn an_answer_of_a_voters_replaced_life_does_not_count() {
-    // Given a master, and a voter whose second life has answered,
-    let mut rig = master();
-    rig.answering.clear();
-    let beat = next_beat(&mut rig, W);
-    let before = rig.now + rig.group().lease_left;
-    let late = rig.renewing(W, &beat);
-    rig.new_life_answers(W, 2, LINK);
-    // when an answer of its first life arrives late, then nothing is renewed.
-    rig.give(late);
-    assert_eq!(rig.now + rig.group().lease_left, before);
-}
-
-#[test]
-fn an_answer_that_names_no_send_of_ours_does_not_count() {
-    let mut rig = master();
-    rig.answering.clear();
-    let beat = next_beat(&mut rig, W);
-    let before = rig.now + rig.group().lease_left;
-    let unknown = Heartbeat { send: SendNumber(beat.send.0 + 50), ..(*beat).clone() };
-    let untrue = Heartbeat { sent_at: beat.sent_at + TICK, ..(*beat).clone() };
-    for answered in [unknown, untrue] {
-        let input = rig.renewing(W, &answered);
-        rig.give(input);
-        assert_eq!(rig.now + rig.group().lease_left, before);
-    }
-}
-
-#[test]
-fn the_second_copy_of_a_heartbeat_on_a_slower_link_renews_nothing_though_its_answer_is_true() {
-    // Given a voter that renewed on a heartbeat,
-    let mut rig = witness();
-    let beat = rig.heartbeat(A, Beat::master(TERM));
-    assert!(renewed(&rig.request(A, Request::Heartbeat(beat.clone()))));
-    let renewed_at = rig.now;
-    // when its second copy comes 900 ms later, then the answer is true: it was renewed;
-    rig.pass(millis(900));
-    let out = rig.request(A, Request::Heartbeat(beat));
-    assert_eq!(beat_answer(&out).renewal, Renewal::Renewed { had_run_out: false });
-    // but the promise ends as if it had not come.
-    rig.run_to(renewed_at + LEASE - TICK);
-    assert_eq!(votes(&rig.ask(B, 9)), []);
-    assert_eq!(votes(&rig.pass(TICK)), [Vote::Granted]);
-}
-
-#[test]
-fn a_copy_that_an_newer_heartbeat_overtook_renews_nothing() {
-    let mut rig = witness();
-    let older = rig.heartbeat(A, Beat::master(TERM));
-    rig.beat(A, Beat::master(TERM));
-    let renewed_at = rig.now;
-    rig.pass(millis(900));
-    assert!(!renewed(&rig.request(A, Request::Heartbeat(older))));
-    rig.run_to(renewed_at + LEASE);
-    assert_eq!(votes(&rig.ask(B, 9)), [Vote::Granted]);
-}
-
-#[test]
-fn the_second_copy_after_the_promise_ran_out_renews_nothing() {
-    let mut rig = witness();
-    let beat = rig.heartbeat(A, Beat::master(TERM));
-    rig.request(A, Request::Heartbeat(beat.clone()));
-    rig.pass(LEASE);
-    assert!(!renewed(&rig.request(A, Request::Heartbeat(beat))));
-    assert_eq!(votes(&rig.ask(B, 9)), [Vote::Granted]);
-}
-
-#[test]
-fn the_master_counts_from_before_the_send() {
-    // Given a master whose voters' answers take 800 ms,
-    let mut rig = master();
-    rig.answering.clear();
-    let beat = next_beat(&mut rig, W);
-    let sent_at = beat.sent_at;
-    rig.sleep(millis(800));
-    // when one arrives, then the lease runs from the send, not from the answer,
-    let input = rig.renewing(W, &beat);
-    rig.give(input);
-    assert_eq!(rig.now + rig.group().lease_left, sent_at + OWN_LEASE);
-}
-
-#[test]
-fn the_voter_counts_from_the_receipt_and_reads_no_clock_but_its_own() {
-    // Given a heartbeat whose sender's clock is a day ahead,
-    let mut rig = witness();
-    let beat = rig.heartbeat(A, Beat::master(TERM));
-    let beat = Heartbeat { sent_at: at(86_400_000), ..(*beat).clone() };
-    rig.pass(millis(600));
-    rig.request(A, Request::Heartbeat(std::sync::Arc::new(beat)));
-    // then the promise lasts one lease from the receipt.
-    let received_at = rig.now;
-    rig.run_to(received_at + LEASE - TICK);
-    assert_eq!(votes(&rig.ask(B, 9)), []);
-    assert_eq!(votes(&rig.pass(TICK)), [Vote::Granted]);
-}
-
-#[test]
 fn a_better_candidate_that_cannot_stand_denies_nobody() {
     // Given the best balancer just before its own time, unable to stand by
     let fatal = with(config(A), |config| {
@@ -468,127 +307,4 @@ fn a_better_candidate_that_cannot_stand_denies_nobody() {
         assert_eq!(denial(&out).reason, DenialReason::BetterCandidate);
         assert_eq!(votes(&rig.ask(B, 7)), [Vote::Granted]);
     }
-}
-
-#[test]
-fn a_resignation_overtaken_by_an_older_heartbeat_stays_a_resignation() {
-    // Given a voter whose master resigned,
-    let mut rig = witness();
-    let older = rig.heartbeat(A, Beat::master(TERM));
-    rig.taking_back(A, resignation(TERM, None));
-    // when a heartbeat from before the resignation arrives late,
-    let out = rig.request(A, Request::Heartbeat(older));
-    // then it promises nothing: the next candidate is granted at once.
-    assert!(!renewed(&out));
-    assert_eq!(votes(&rig.ask(B, TERM + 1)), [Vote::Granted]);
-}
-
-#[test]
-fn a_late_resignation_drops_no_newer_promise() {
-    // Given a master that resigned term 5, and has won term 7 since,
-    let mut rig = free_witness();
-    rig.ask(A, 7);
-    rig.beat(A, Beat::master(7));
-    // when the resignation of term 5 arrives late, then the promise stands.
-    rig.taking_back(A, resignation(5, None));
-    assert_eq!(denial(&rig.ask(B, 8)).reason, DenialReason::PromisedToMaster(A));
-    // Nor does a late heartbeat of term 5 age the promise so that it would match.
-    rig.beat(A, Beat::master(5));
-    rig.taking_back(A, resignation(6, None));
-    assert_eq!(denial(&rig.ask(B, 9)).reason, DenialReason::PromisedToMaster(A));
-}
-
-#[test]
-fn a_release_drops_only_a_promise_of_exactly_its_term() {
-    for term in [6, 8] {
-        let mut rig = free_witness();
-        rig.ask(A, 7);
-        rig.taking_back(A, release(term));
-        assert_eq!(denial(&rig.ask(B, 9)).reason, DenialReason::PromisedToCandidate(A));
-    }
-    let mut rig = free_witness();
-    rig.ask(A, 7);
-    rig.taking_back(A, release(7));
-    assert_eq!(votes(&rig.ask(B, 9)), [Vote::Granted]);
-}
-
-#[test]
-fn nobody_takes_back_for_another() {
-    // Given a promise to lb-a, when lb-b or another life of lb-a takes its term back,
-    let mut rig = free_witness();
-    rig.ask(A, 7);
-    rig.taking_back(B, release(7));
-    rig.taking_back(B, resignation(7, None));
-    rig.lives[A.index()] = 2;
-    rig.taking_back(A, release(7));
-    rig.taking_back(A, resignation(7, None));
-    // then it stands.
-    assert_eq!(denial(&rig.ask(B, 9)).reason, DenialReason::PromisedToCandidate(A));
-}
-
-#[test]
-fn a_release_that_is_lost_is_repeated_in_each_heartbeat_until_answered() {
-    // Given a candidate that gave up, whose releases were lost,
-    let (mut rig, request) = candidate();
-    let released = release(request.term.0);
-    rig.pass(H * 2);
-    assert_eq!(rig.role(), RoleName::Backup);
-    // then each heartbeat carries it, to every peer,
-    for _ in 0..2 {
-        assert_eq!(next_beat(&mut rig, W).take_backs, [released]);
-    }
-    // until each peer has answered one that did: here the witness only,
-    let beat = next_beat(&mut rig, W);
-    let input = rig.renewing(W, &beat);
-    rig.give(input);
-    assert!(next_beat(&mut rig, A).take_backs.contains(&released), "lb-a did not answer yet");
-    let beat = next_beat(&mut rig, A);
-    let input = rig.renewing(A, &beat);
-    rig.give(input);
-    assert!(!next_beat(&mut rig, A).take_backs.contains(&released), "all answered");
-}
-
-#[test]
-fn a_release_that_is_lost_is_repeated_also_when_another_was_elected_meanwhile() {
-    // Given a candidate that gave up, whose release the witness has not answered,
-    let (mut rig, request) = candidate();
-    let released = release(request.term.0);
-    rig.pass(H * 2);
-    // when another is elected in a higher term and answers,
-    let term = request.term.0 + 1;
-    rig.beat(A, Beat::master(term));
-    let beat = next_beat(&mut rig, A);
-    let input = rig.renewing(A, &beat);
-    rig.give(input);
-    // then it goes on: the witness's promise to this node keeps it from renewing the new master.
-    assert!(next_beat(&mut rig, W).take_backs.contains(&released));
-}
-
-#[test]
-fn a_release_in_a_heartbeat_counts_as_one_by_itself() {
-    let mut rig = free_witness();
-    rig.ask(A, 7);
-    rig.beat(A, Beat::idle().taking_back(release(7)));
-    assert_eq!(votes(&rig.ask(B, 9)), [Vote::Granted]);
-}
-
-#[test]
-fn a_release_that_arrives_before_its_request_refuses_it() {
-    // Given a voter that heard the release of a candidacy first,
-    let mut rig = free_witness();
-    rig.taking_back(A, release(7));
-    // when its request arrives, then nothing is promised.
-    assert_eq!(denial(&rig.ask(A, 7)).reason, DenialReason::TermTooLow);
-    assert_eq!(votes(&rig.ask(B, 8)), [Vote::Granted]);
-}
-
-#[test]
-fn a_release_cancels_the_request_that_waits() {
-    let mut rig = witness();
-    rig.pass(millis(2_500));
-    assert_eq!(votes(&rig.ask(B, 7)), []);
-    let out = rig.taking_back(B, release(7));
-    assert_eq!(denial(&out).reason, DenialReason::Withdrawn);
-    rig.pass(H);
-    assert_eq!(votes(&rig.ask(A, 8)), [Vote::Granted], "nothing was promised to lb-b");
 }

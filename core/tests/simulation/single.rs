@@ -1,6 +1,6 @@
 //! Single failures of a calm cluster, and what they may cost.
 
-use vipward_core::{ClaimMode, GroupId, Switchover};
+use vipward_core::{Cause, ClaimMode, GroupId, Switchover};
 
 use crate::clock::Nanos;
 use crate::cloud::Owner;
@@ -214,6 +214,15 @@ impl World {
                 }
             }
         }
+        if self.plan.scenario == Scenario::Master(MasterFault::Switchover)
+            && self.has_successor(&watch, 0)
+        {
+            let told = self.commands.first().and_then(|command| command.done);
+            if !matches!(told, Some(Ok(_))) {
+                let what = || format!("the operator was told {told:?}");
+                self.observer.violate("liveness", what);
+            }
+        }
         if let Scenario::Bystander(_) = self.plan.scenario
             && self.plan.voters() == 2
         {
@@ -250,6 +259,12 @@ impl World {
             };
             return self.observer.violate("liveness", what);
         }
+        if let Some(cause) = self.expected_cause(fault)
+            && first.cause != Some(cause)
+        {
+            let what = || format!("{fault:?} is journaled as {:?}", first.cause);
+            return self.observer.violate("I8", what);
+        }
         let next = elections.get(1).map_or(Nanos::MAX, |next| next.at);
         if first.node == watch.node || next < first.at + self.plan.heartbeat {
             return; // The addresses never left it, or were preempted at once.
@@ -264,6 +279,23 @@ impl World {
                 let what = || format!("address {group}.{address} was not claimed at once");
                 return self.observer.violate("liveness", what);
             }
+        }
+    }
+
+    /// Why the successor leads, in the journal's words; `None` where more than one is right.
+    fn expected_cause(&self, fault: MasterFault) -> Option<Cause> {
+        let detects = self.plan.configs[0].timing.crash_detection;
+        match fault {
+            MasterFault::Kill if detects => Some(Cause::MasterCrashed),
+            MasterFault::Kill
+            | MasterFault::HostDeath
+            | MasterFault::Freeze
+            | MasterFault::FreezeClock
+            | MasterFault::Isolate => Some(Cause::MasterSilent),
+            MasterFault::KillQuickRestart => None,
+            MasterFault::Stop => Some(Cause::Resigned),
+            MasterFault::Switchover => Some(Cause::Switchover),
+            MasterFault::FatalCheck => Some(Cause::CheckFailed),
         }
     }
 
@@ -330,7 +362,8 @@ impl World {
             if made > most {
                 self.observer.violate("I7", || {
                     let (group, address, term) = (call.group, call.address, call.term);
-                    format!("{made} calls for address {group}.{address} in term {term}")
+                    let who = self.plan.name(call.node);
+                    format!("{made} calls of {who} for address {group}.{address} in term {term}")
                 });
             }
         }

@@ -149,6 +149,7 @@ fn heartbeat(send: u64) -> Request {
             priority: Some(Priority::LEAST),
             healthy: true,
             holds: true,
+            seen: Term(0),
             mastered: Some(Mastered { term: Term(3), lease: Duration::from_millis(600) }),
             elected: Some(Elected { term: Term(3), node: A }),
         }],

@@ -162,6 +162,9 @@ impl Observer {
         let life = &mut self.lives[node];
         let most = life.config.repairs as usize;
         let account = &mut life.accounts[group][address];
+        if account.term != term {
+            account.orders.clear(); // Operators may move it as often as they like.
+        }
         account.orders.push_back(at.local);
         while account.orders.front().is_some_and(|then| at.local - *then >= MINUTE) {
             account.orders.pop_front();

@@ -62,9 +62,17 @@ impl Observer {
     }
 
     fn role_changed(&mut self, node: usize, at: Moment, group: usize, to: RoleName, event: &Event) {
+        let quorum = self.quorum;
         let life = &mut self.lives[node];
         life.roles[group] = to;
         life.role_known[group] = true;
+        if let Some(mastery) = life.masteries[group].as_ref().filter(|_| to == RoleName::Holding)
+            && !mastery.ghosts
+            && mastery.ends(quorum) > at.local + life.heartbeat()
+        {
+            self.let_go = Some((group, mastery.term));
+        }
+        let life = &mut self.lives[node];
         if to == RoleName::Master {
             let term = event.term.map_or(0, |term| term.0);
             let election = Election { term, node, at: at.real, cause: event.cause };
@@ -74,6 +82,16 @@ impl Observer {
             if to != RoleName::Candidate {
                 life.candidacies[group] = None;
             }
+        }
+    }
+
+    /// A master with more than an interval of lease left gives it up by resigning, and in no other
+    /// way (I6).
+    pub(super) fn judge_let_go(&mut self, node: usize) {
+        let Some((group, term)) = self.let_go.take() else { return };
+        if self.lives[node].resigned[group] < term {
+            let who = letter(node);
+            self.violate("I6", || format!("{who} holds, though its lease of term {term} is valid"));
         }
     }
 

@@ -3,26 +3,12 @@
 //! A promise counts from before the send that it answers, for nine tenths of the lease named
 //! there (design 3.3). A master's lease lasts as long as a majority of such promises.
 
-use vipward_core::{Answer, Renewal, RoleName, Vote, VoteRequest, own_lease};
+use vipward_core::{Answer, Cause, Renewal, RoleName, Vote, VoteRequest, own_lease};
 
 use crate::clock::{Moment, Nanos};
 use crate::host::Host;
-use crate::observer::{Asked, Election, Observer, beat_record, letter, nanos, vote_record};
+use crate::observer::{Election, Heard, Observer, beat_record, letter, nanos, vote_record};
 use crate::plan::VOTERS;
-
-/// A voter's promise, as the one it was given to may count it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Promise {
-    life: u32,
-    term: u64,
-    /// The send that it answers.
-    send: u64,
-    /// On the shadow of that one's clock.
-    until: Nanos,
-    /// On the voter's own clock: for the whole lease, from when it answered; by which life.
-    kept: Nanos,
-    by: u32,
-}
 
 /// A promise that a candidate or master has received.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +16,8 @@ pub(crate) struct Stamp {
     /// The newest send that was answered, and when it was sent.
     pub(crate) send: u64,
     pub(crate) sent: Nanos,
-    local: Nanos,
-    shadow: Nanos,
+    pub(super) local: Nanos,
+    pub(super) shadow: Nanos,
 }
 
 /// A candidacy under way.
@@ -47,19 +33,12 @@ pub(crate) struct Mastery {
     pub(crate) term: u64,
     pub(crate) elected: Moment,
     pub(crate) stamps: [Option<Stamp>; VOTERS],
-}
-
-/// A promise made in the present step; judged when the step is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Made {
-    voter: usize,
-    group: usize,
-    to: usize,
-    promise: Promise,
+    /// A voter's dead life answered late: its promise stands, but nobody need count it.
+    pub(crate) ghosts: bool,
 }
 
 impl Stamp {
-    fn new(send: u64, at: Moment, lease: Nanos) -> Self {
+    pub(super) fn new(send: u64, at: Moment, lease: Nanos) -> Self {
         let counted = nanos(own_lease(std::time::Duration::from_nanos(lease)));
         Self { send, sent: at.local, local: at.local + counted, shadow: at.shadow + counted }
     }
@@ -139,10 +118,12 @@ impl Observer {
                 .filter(|m| m.term == term && m.ends(quorum) > at.local)
                 .filter(|_| life.roles[group] == RoleName::Master);
             let Some(mastery) = valid else {
-                let known = format!("{:?}", self.lives[node].masteries[group]);
+                let known = life.masteries[group].as_ref().filter(|m| m.term == term);
+                let ended = known.map(|m| at.local.saturating_sub(m.ends(quorum)));
                 self.violate("I1", || {
                     let who = letter(node);
-                    format!("{who} claims the lease of term {term}, which it has not: {known}")
+                    let ended = ended.map_or(String::new(), |ns| format!(": it ended {ns} ns ago"));
+                    format!("{who} claims the lease of term {term}, which it has not{ended}")
                 });
                 return;
             };
@@ -155,7 +136,13 @@ impl Observer {
         }
     }
 
-    pub(super) fn vote_sent(&mut self, node: usize, at: Moment, request: &VoteRequest) {
+    pub(super) fn vote_sent(
+        &mut self,
+        node: usize,
+        at: Moment,
+        hosts: &[Host],
+        request: &VoteRequest,
+    ) {
         let (group, term, lease) = (request.group.index(), request.term.0, nanos(request.lease));
         let life = &mut self.lives[node];
         life.remember(vote_record(at, request));
@@ -168,7 +155,15 @@ impl Observer {
             self.violate("I8", what);
             return;
         }
-        let own_vote = at.local >= life.mute_until;
+        let Heard { from, term: heard, until, .. } = life.heard[group];
+        let leads = self.leads(from, group, hosts[from].clock.at(at.real))
+            && self.term_of(from, group) == Some(heard);
+        if request.cause == Cause::MasterSilent && leads && at.local < until {
+            let what = || format!("{} stands, though it hears the master", letter(node));
+            self.violate("I6", what);
+            return;
+        }
+        let own_vote = at.local >= self.lives[node].mute_until;
         let mut candidacy = Candidacy { term, stamps: [None; VOTERS] };
         if own_vote {
             let stamp = Stamp::new(request.send.0, at, lease);
@@ -266,124 +261,13 @@ impl Observer {
         }
     }
 
-    /// A voter's answer leaves it.
-    pub(crate) fn answered(&mut self, voter: usize, at: Moment, asked: &Asked, answer: &Answer) {
-        let life = &self.lives[asked.asker];
-        if life.number != asked.asker_life {
-            return;
-        }
-        let Some(sent) = life.sent(asked.send).copied() else { return };
-        let to = asked.asker;
-        match answer {
-            Answer::Heartbeat(answer) => {
-                for group in &answer.groups {
-                    let index = group.group.index();
-                    if let Renewal::Renewed { .. } = group.renewal
-                        && let Some((term, lease)) = sent.mastered[index]
-                    {
-                        let stamp = Stamp::new(sent.number, sent.at, lease);
-                        self.promised(voter, index, to, term, stamp, at.local + lease);
-                    }
-                }
-            }
-            Answer::Vote(answer) => {
-                if answer.vote == Vote::Granted
-                    && let Some((group, term, lease)) = sent.vote
-                {
-                    let stamp = Stamp::new(sent.number, sent.at, lease);
-                    self.promised(voter, group, to, term, stamp, at.local + lease);
-                    self.used[voter] = self.used[voter].max(term);
-                }
-            }
-            Answer::TakenBack { .. } | Answer::Operator(_) => {}
-        }
-    }
-
-    fn promised(
-        &mut self,
-        voter: usize,
-        group: usize,
-        to: usize,
-        term: u64,
-        stamp: Stamp,
-        kept: Nanos,
-    ) {
-        let (life, by) = (self.lives[to].number, self.lives[voter].number);
-        let (send, until) = (stamp.send, stamp.shadow);
-        let promise = Promise { life, term, send, until, kept, by };
-        self.made.push(Made { voter, group, to, promise });
-    }
-
-    /// No voter promises two at once: while one may still count it, no other gets it.
-    pub(super) fn judge_promises(&mut self, real: Nanos, hosts: &[Host]) {
-        while let Some(Made { voter, group, to, promise }) = self.made.pop() {
-            for other in (0..self.voters).filter(|other| *other != to) {
-                let Some(old) = self.promises[voter][group][other] else { continue };
-                let shadow = hosts[other].clock.at(real).shadow;
-                if shadow < old.until && self.pursues(other, group, old, hosts, real) {
-                    self.violate("I1", || {
-                        let (v, a, b) = (letter(voter), letter(other), letter(to));
-                        let (old, new) = (old.term, promise.term);
-                        format!(
-                            "{v} promised itself to {b} (group {group}, term {new}) while {a} \
-                             may count on its promise of term {old}"
-                        )
-                    });
-                }
-            }
-            let known = &mut self.promises[voter][group][to];
-            // A further copy of the same send promises nothing more.
-            let older = known.is_some_and(|old| {
-                (old.life, old.by) == (promise.life, promise.by) && old.send >= promise.send
-            });
-            if !older {
-                // Nor does a newer one promise less, after a reload to a shorter lease.
-                let same = known.filter(|old| old.life == promise.life);
-                let until = same.map_or(0, |old| old.until).max(promise.until);
-                let kept = same.filter(|old| old.by == promise.by).map_or(0, |old| old.kept);
-                *known = Some(Promise { until, kept: kept.max(promise.kept), ..promise });
-            }
-        }
-    }
-
-    /// Whether this voter's promise to another stands, so that its own vote is not its own.
-    fn owes_another(&self, voter: usize, group: usize, at: Moment, hosts: &[Host]) -> bool {
-        let others = (0..self.voters).filter(|other| *other != voter);
-        let mut owed =
-            others.filter_map(|other| Some((other, self.promises[voter][group][other]?)));
-        owed.any(|(other, promise)| {
-            promise.by == self.lives[voter].number
-                && promise.kept > at.local
-                && self.pursues(other, group, promise, hosts, at.real)
-        })
-    }
-
-    /// Whether the one that was promised something has not let go of it.
-    fn pursues(
-        &self,
-        node: usize,
-        group: usize,
-        old: Promise,
-        hosts: &[Host],
-        real: Nanos,
-    ) -> bool {
-        let life = &self.lives[node];
-        let local = hosts[node].clock.at(real).local;
-        life.alive
-            && life.number == old.life
-            && (life.candidacies[group].as_ref().is_some_and(|c| c.term == old.term)
-                || life.masteries[group]
-                    .as_ref()
-                    .is_some_and(|m| m.term == old.term && m.ends(self.quorum) > local))
-    }
-
     /// A node journals that it is master now.
     pub(super) fn elected(&mut self, node: usize, at: Moment, group: usize, election: Election) {
         let quorum = self.quorum;
         let term = election.term;
         let candidacy = self.lives[node].candidacies[group].take();
         let stamps = candidacy.filter(|c| c.term == term).map(|c| c.stamps);
-        let mastery = stamps.map(|stamps| Mastery { term, elected: at, stamps });
+        let mastery = stamps.map(|stamps| Mastery { term, elected: at, stamps, ghosts: false });
         if mastery.as_ref().is_none_or(|m| m.ends(quorum) <= at.local) {
             let who = letter(node);
             self.violate("I1", || format!("{who} leads in term {term} without a majority"));

@@ -4,6 +4,7 @@
 mod calls;
 mod journal;
 mod lease;
+mod promise;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::host::Host;
 use crate::plan::{ADDRESSES, GROUPS, VOTERS};
 
 pub(crate) use calls::{Account, Takeover};
-pub(crate) use lease::{Candidacy, Mastery, Promise};
+pub(crate) use lease::{Candidacy, Mastery};
+pub(crate) use promise::Promise;
 
 /// So many sends of a life are remembered: more than the core does.
 const SENDS: usize = 512;
@@ -37,7 +39,6 @@ pub(crate) struct Asked {
     pub(crate) asker: usize,
     pub(crate) asker_life: u32,
     pub(crate) link: u8,
-    pub(crate) at: Nanos,
     pub(crate) send: u64,
 }
 
@@ -50,6 +51,15 @@ struct Sent {
     mastered: [Option<(u64, Nanos)>; GROUPS],
     /// The group, term and lease of a vote request.
     vote: Option<(usize, u64, Nanos)>,
+}
+
+/// A master heard, and until when it is to be believed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    from: usize,
+    term: u64,
+    send: u64,
+    until: Nanos,
 }
 
 /// What one process has said and been told.
@@ -66,6 +76,8 @@ pub(crate) struct Life {
     role_known: [bool; GROUPS],
     pub(crate) masteries: [Option<Mastery>; GROUPS],
     candidacies: [Option<Candidacy>; GROUPS],
+    /// The master heard last.
+    heard: [Heard; GROUPS],
     resigned: [u64; GROUPS],
     released: [Vec<u64>; GROUPS],
     voluntary: [Vec<Nanos>; GROUPS],
@@ -89,8 +101,9 @@ pub(crate) struct Observer {
     /// False once a disk was lost: terms may then begin anew.
     pub(crate) terms_last: bool,
     /// Promises, calls and ends of calls of the present step.
-    made: Vec<lease::Made>,
+    made: Vec<promise::Made>,
     started: Vec<u64>,
+    let_go: Option<(usize, u64)>,
     due: Option<journal::Due>,
     /// Every mutating call, in order.
     pub(crate) takeovers: Vec<Takeover>,
@@ -127,6 +140,7 @@ impl Observer {
             terms_last: true,
             made: Vec::new(),
             started: Vec::new(),
+            let_go: None,
             due: None,
             takeovers: Vec::new(),
             violation: None,
@@ -162,7 +176,13 @@ impl Observer {
     /// Something is about to be told to a core.
     pub(crate) fn before(&mut self, node: usize, at: Moment, hosts: &[Host], input: &Input) {
         match input {
-            Input::Answer { from, to_boot, answer, .. } if *to_boot == self.lives[node].boot => {
+            Input::Answer { from, boot, to_boot, answer, .. }
+                if *to_boot == self.lives[node].boot =>
+            {
+                let ghost = self.lives[from.index()].boot != *boot;
+                for mastery in self.lives[node].masteries.iter_mut().flatten() {
+                    mastery.ghosts |= ghost;
+                }
                 self.on_answer(node, at, hosts, from.index(), answer);
             }
             Input::CallFinished { call, outcome, request_id, .. } => {
@@ -173,6 +193,7 @@ impl Observer {
                 let speaker = &self.lives[from.index()];
                 if speaker.alive && speaker.boot == *boot {
                     self.hear_lease(node, at, request);
+                    self.hear_master(node, at, from.index(), request);
                 }
             }
             Input::Reload(config) => self.lives[node].config = Arc::clone(config),
@@ -185,7 +206,7 @@ impl Observer {
         match output {
             Output::Send { request, .. } => match request {
                 Request::Heartbeat(beat) => self.beat_sent(node, at, hosts, beat),
-                Request::Vote(request) => self.vote_sent(node, at, request),
+                Request::Vote(request) => self.vote_sent(node, at, hosts, request),
                 Request::TakeBack(list) => {
                     for take_back in &list.list {
                         self.taken_back(node, at, take_back);
@@ -206,6 +227,7 @@ impl Observer {
     /// Everything that a core said in one step was seen.
     pub(crate) fn after(&mut self, node: usize, real: Nanos, hosts: &[Host]) {
         self.judge_promises(real, hosts);
+        self.judge_let_go(node);
         self.finished_journaled(node);
     }
 
@@ -229,6 +251,25 @@ impl Observer {
                 let life = &mut self.lives[node];
                 if life.masteries[group].as_ref().is_some_and(|m| m.term <= term) {
                     life.masteries[group] = None;
+                }
+            }
+        }
+    }
+
+    /// A backup hears a master that leads at that moment.
+    fn hear_master(&mut self, node: usize, at: Moment, from: usize, request: &Request) {
+        let Request::Heartbeat(beat) = request else { return };
+        for group in &beat.groups {
+            let index = group.group.index();
+            let leads = |term| self.term_of(from, index) == Some(term);
+            if let Some(mastered) = group.mastered
+                && leads(mastered.term.0)
+            {
+                let (term, send) = (mastered.term.0, beat.send.0);
+                let until = at.local + nanos(mastered.lease);
+                let heard = &mut self.lives[node].heard[index];
+                if (heard.term, heard.send) < (term, send) {
+                    *heard = Heard { from, term, send, until };
                 }
             }
         }
@@ -272,6 +313,7 @@ impl Life {
             role_known: [false; GROUPS],
             masteries: [const { None }; GROUPS],
             candidacies: [const { None }; GROUPS],
+            heard: [Heard::default(); GROUPS],
             resigned: [0; GROUPS],
             released: [const { Vec::new() }; GROUPS],
             voluntary: [const { Vec::new() }; GROUPS],
