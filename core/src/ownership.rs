@@ -469,7 +469,9 @@ impl Group {
             CallOutcome::NotStarted => {}
             CallOutcome::Refused { .. } => {
                 address.observed = None; // What it was based on is no longer so.
-                address.failed(cx, false);
+                // A lost race is tried again soon; what is refused again and again is not.
+                let again = address.failures >= 2;
+                address.failed(cx, again);
             }
             CallOutcome::Denied { .. } | CallOutcome::Throttled => address.failed(cx, true),
         }

@@ -195,7 +195,7 @@ impl Peer {
             self.probe_at = None;
             return false;
         }
-        self.probe_at = Some(now + (interval / 16).max(Duration::from_millis(1)));
+        self.probe_at = Some(now + (interval / 64).max(Duration::from_millis(1)));
         true
     }
 

@@ -2,6 +2,8 @@
 //! prints the steps that one core of this machine makes in a second. It is a measurement, not a
 //! test, and so it runs only when asked for.
 
+#![allow(clippy::expect_used)] // It is a test.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +81,12 @@ fn steps_per_second() {
                             Input::Answer { from, boot, to_boot, link, answer },
                         ));
                     }
-                    _ => {}
+                    Output::Probe { .. }
+                    | Output::Call(_)
+                    | Output::Persist(_)
+                    | Output::OperatorDone { .. }
+                    | Output::Event(_)
+                    | Output::Stopped => {}
                 }
             }
         }

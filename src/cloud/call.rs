@@ -18,7 +18,7 @@ use super::connections::Pool;
 use super::fence::Fence;
 use super::identity::Own;
 use super::outcome::{failed, of_error};
-use super::{Clock, Cloud, Cluster, Finished};
+use super::{AddressIds, Clock, Cloud, Cluster, Finished};
 
 /// An outcome, and the cloud's name for the request.
 pub(super) type Answer = (CallOutcome, Option<Arc<str>>);
@@ -99,10 +99,10 @@ impl Cloud {
                 describe(client, cluster, &own, call.group, addresses).await
             }
             Operation::Associate { address, reassociate } => {
-                let Some(allocation) = cluster.allocation(call.group, *address) else {
+                let Some(ids) = cluster.address(call.group, *address) else {
                     return (failed(NO_ADDRESS), None);
                 };
-                associate(client, allocation, interface, *reassociate, fence.clone()).await
+                associate(client, ids, interface, *reassociate, fence.clone()).await
             }
             Operation::Disassociate { address: _, association } => {
                 disassociate(client, association, fence.clone()).await
@@ -137,15 +137,16 @@ fn way_out_may_have_changed(operation: &Operation, outcome: &CallOutcome) -> boo
 /// defaults than EC2.
 async fn associate(
     client: &Client,
-    allocation: &str,
+    ids: &AddressIds,
     interface: &str,
     reassociate: bool,
     fence: Option<Fence>,
 ) -> Answer {
     let call = client
         .associate_address()
-        .allocation_id(allocation)
+        .allocation_id(&ids.allocation_id)
         .network_interface_id(interface)
+        .set_private_ip_address(ids.private_ip.clone())
         .allow_reassociation(reassociate);
     let sent = match fence {
         Some(fence) => call.customize().interceptor(fence).send().await,

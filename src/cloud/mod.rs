@@ -114,13 +114,18 @@ pub struct GroupAddresses {
 pub struct AddressIds {
     /// Of an elastic IP.
     pub allocation_id: String,
+    /// This node's private address that it is bound to; the primary one if absent.
+    pub private_ip: Option<String>,
 }
 
 impl Cluster {
     /// The allocation id of an address, if there is one of that id.
     fn allocation(&self, group: GroupId, address: AddressId) -> Option<&str> {
-        let address = self.groups.get(group.index())?.addresses.get(address.index())?;
-        Some(&address.allocation_id)
+        Some(&self.address(group, address)?.allocation_id)
+    }
+
+    fn address(&self, group: GroupId, address: AddressId) -> Option<&AddressIds> {
+        self.groups.get(group.index())?.addresses.get(address.index())
     }
 }
 

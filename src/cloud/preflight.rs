@@ -16,7 +16,7 @@ use vipward_core::{
 
 use super::call::{NO_CLIENT, NOT_PERMITTED, answer, describe};
 use super::identity::Own;
-use super::{Cloud, Cluster, GroupAddresses, reach};
+use super::{AddressIds, Cloud, Cluster, GroupAddresses, reach};
 
 /// Credentials that end sooner than this, although they are renewed at half of their life.
 const EXPIRING: Duration = Duration::from_secs(5 * 60);
@@ -193,16 +193,16 @@ impl Tried<'_> {
         let mut problems = Vec::new();
         let mut tries = JoinSet::new();
         for seen in seen {
-            let Some(allocation) = self.cluster.allocation(group, seen.address) else { continue };
+            let Some(ids) = self.cluster.address(group, seen.address) else { continue };
             let (client, within) = (self.client.clone(), self.within);
-            let (allocation, interface) = (allocation.to_owned(), Arc::clone(interface));
+            let (ids, interface) = (ids.clone(), Arc::clone(interface));
             let association = seen.association.map(|association| association.id);
             if tries.len() >= AT_ONCE
                 && let Some(Ok(found)) = tries.join_next().await
             {
                 problems.push(found);
             }
-            tries.spawn(try_address(client, allocation, interface, association, within));
+            tries.spawn(try_address(client, ids, interface, association, within));
         }
         while let Some(tried) = tries.join_next().await {
             problems.extend(tried);
@@ -214,16 +214,18 @@ impl Tried<'_> {
 /// Tries the two calls of a claim on one address.
 async fn try_address(
     client: Client,
-    allocation: String,
+    ids: AddressIds,
     interface: Arc<str>,
     association: Option<AssociationId>,
     within: Duration,
 ) -> Vec<String> {
+    let AddressIds { allocation_id: allocation, private_ip } = ids;
     let associate = client
         .associate_address()
         .dry_run(true)
         .allocation_id(&allocation)
         .network_interface_id(&*interface)
+        .set_private_ip_address(private_ip)
         .allow_reassociation(true);
     let associate = async { answer(associate.send().await, |_| Err(String::new())).0 };
     let associate = timeout(within, associate).await.unwrap_or(CallOutcome::Timeout);

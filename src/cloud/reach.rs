@@ -149,7 +149,8 @@ mod tests {
     }
 
     fn hint(shown: &NetworkInterface, endpoint: IpAddr, source: &str) -> Option<String> {
-        let addresses = vec![AddressIds { allocation_id: "eipalloc-1".to_owned() }];
+        let addresses =
+            vec![AddressIds { allocation_id: "eipalloc-1".to_owned(), private_ip: None }];
         let group = GroupAddresses { mine: true, addresses, ..GroupAddresses::default() };
         let cluster = Cluster { groups: vec![group], ..Cluster::default() };
         moving_way_out(&cluster, "eni-a", shown, endpoint, source.parse().unwrap())

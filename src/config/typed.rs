@@ -1,7 +1,8 @@
 //! The configuration that the program runs on: only [`parse`](super::parse) makes one, so it
 //! cannot be wrong.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub enum Address {
     ElasticIp {
         /// Its allocation.
         allocation_id: String,
+        /// By node's name, the private address that it is bound to; the primary one if absent.
+        private_ip: BTreeMap<String, Ipv4Addr>,
     },
 }
 

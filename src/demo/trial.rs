@@ -138,7 +138,7 @@ pub(crate) async fn run(lab: &Lab, master: usize, fault: Fault) -> anyhow::Resul
     if shots.is_empty() {
         bail!("the client sent nothing");
     }
-    Ok(account(lab, fault, (master, faulted), taken, status.as_ref(), calls, shots))
+    Ok(account(fault, (master, faulted), taken, status.as_ref(), calls, shots))
 }
 
 /// Waits until another host serves the client. Which.
@@ -188,7 +188,6 @@ fn call(lab: &Lab, entry: &Entry) -> Call {
 }
 
 fn account(
-    lab: &Lab,
     fault: Fault,
     (master, faulted): (usize, Timestamp),
     taken: Option<usize>,
@@ -212,9 +211,11 @@ fn account(
         let moved = call.landed?.since(stood);
         Some((ms(moved) - call.landed.map_or(0.0, |at| ms(at.since(call.arrived)))).max(0.0))
     });
-    let outage_from = faulted - Duration::from_millis(1);
-    let lost = shots.iter().filter(|shot| shot.answered.is_none() && shot.sent >= outage_from);
-    let moves = moves(lab, &calls);
+    // Requests from before the address was claimed for the first time are not the fault's.
+    let watched = faulted - BEFORE;
+    let sent = shots.iter().filter(|shot| shot.sent >= watched);
+    let lost = sent.clone().filter(|shot| shot.answered.is_none());
+    let moves = moves(&calls);
     Trial {
         fault: fault.as_str(),
         old_master: name(master),
@@ -226,7 +227,7 @@ fn account(
         claim_ms: claim,
         visible_ms: served.zip(claimed).map(|(served, claimed)| ms(served.since(claimed))),
         outage_ms: ms(outage(&shots, faulted)),
-        requests: Requests { sent: shots.len(), lost: lost.count() },
+        requests: Requests { sent: sent.count(), lost: lost.count() },
         calls,
         keepalived_ms: keepalived_ms(),
         served_again: served.is_some(),
@@ -238,8 +239,7 @@ fn account(
 }
 
 /// How often the address changed its holder.
-fn moves(lab: &Lab, calls: &[Call]) -> usize {
-    let _ = lab;
+fn moves(calls: &[Call]) -> usize {
     let mut holder: Option<&str> = None;
     let mut moves = 0;
     for call in calls.iter().filter(|call| call.outcome == "ok") {

@@ -16,7 +16,7 @@ use crate::cloud::Cloud;
 use crate::journal::{Journal, Query};
 use crate::names::Names;
 use crate::telemetry::Metrics;
-use crate::transport::Stats;
+use crate::transport::{Keys, Stats, Timeouts};
 
 /// The core's loop answers in microseconds; if it takes this long, it does not turn.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,6 +50,11 @@ impl Runtime {
     /// Whether the core's loop turns.
     pub(crate) async fn is_alive(&self) -> bool {
         self.status().await.is_some()
+    }
+
+    /// Gives the links other keys and time-outs. False if the daemon is stopping.
+    pub(crate) async fn set_links(&self, keys: Keys, timeouts: Timeouts) -> bool {
+        self.heart.send(Ask::Links(keys, timeouts)).await.is_ok()
     }
 
     /// A preflight has ended just now.

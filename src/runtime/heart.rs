@@ -16,7 +16,7 @@ use vipward_core::{
 };
 
 use super::clock;
-use crate::transport::Transport;
+use crate::transport::{Keys, Timeouts, Transport};
 
 /// What others ask of the loop.
 pub(crate) enum Ask {
@@ -24,6 +24,8 @@ pub(crate) enum Ask {
     Status(oneshot::Sender<Status>),
     /// A planned handover; the outcome may take as long as it takes.
     Switchover(Switchover, oneshot::Sender<OperatorResult>),
+    /// The keys and time-outs of the links from now on.
+    Links(Keys, Timeouts),
 }
 
 /// An event and when it happened, by the wall clock.
@@ -99,6 +101,11 @@ impl Heart {
                 self.operators.retain(|_, waiting| !waiting.is_closed());
                 self.operators.insert(id, reply);
                 Some(Input::Switchover { id, switchover })
+            }
+            Ask::Links(keys, timeouts) => {
+                self.hands.transport.set_keys(keys);
+                self.hands.transport.set_timeouts(timeouts);
+                None
             }
         }
     }

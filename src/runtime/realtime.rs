@@ -29,8 +29,8 @@ pub(super) fn request() -> Permitted {
 }
 
 fn priority() -> Result<(), String> {
-    let priority =
-        ThreadPriority::Crossplatform(PRIORITY.try_into().map_err(|error| error.to_string())?);
+    let priority = PRIORITY.try_into()?;
+    let priority = ThreadPriority::Crossplatform(priority);
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     set_thread_priority_and_policy(thread_native_id(), priority, policy)
         .map_err(|error| format!("{error:?}"))

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use vipward_core::{BootId, Input};
 
 use super::ask::Runtime;
-use super::start::{Identified, identify};
+use super::start::{Identified, identify, read_keys};
 use super::translate;
 use crate::checks;
 use crate::cloud::Cloud;
@@ -125,9 +125,13 @@ impl Reloads {
         }
         let checks = translate::checks(&new.config, new.me)?;
         let core = new.config.core(&new.name).map_err(|error| error.to_string())?;
+        // The file keeps its name while the keys in it are replaced, one by one.
+        let keys = read_keys(&new.config.key_file).map_err(|error| error.to_string())?;
         self.names.send_replace(Arc::new(translate::names(&new.config, new.me, self.boot)));
         self.cloud.reload(translate::cluster(&new.config, new.me));
-        if self.inputs.send(Input::Reload(Arc::new(core))).await.is_err() {
+        let told = self.runtime.set_links(keys, translate::timeouts(&new.config)).await
+            && self.inputs.send(Input::Reload(Arc::new(core))).await.is_ok();
+        if !told {
             return Err("the daemon is stopping".into());
         }
         let (tasks, stop, running) = &mut self.checks;

@@ -438,8 +438,13 @@ impl HeartThread {
 
 /// Reads the cluster's keys.
 pub(crate) fn read_keys(path: &Path) -> Result<Keys, RunError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| RunError::System { what: "read the key file", source })?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let shown = path.display();
+        RunError::Machine(format!(
+            "error: security.key_file: {shown} cannot be read: {error}; make vipward's user its \
+             owner, mode 0600"
+        ))
+    })?;
     Keys::parse(&text).map_err(|source| RunError::Keys { path: path.into(), source })
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn names(config: &Config, me: NodeId, boot: BootId) -> Names {
                     .addresses
                     .iter()
                     .map(|address| match address {
-                        Address::ElasticIp { allocation_id } => {
+                        Address::ElasticIp { allocation_id, .. } => {
                             AddressNames { kind: "elastic-ip", id: allocation_id.clone() }
                         }
                     })
@@ -120,9 +120,14 @@ pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
                     .addresses
                     .iter()
                     .map(|address| match address {
-                        Address::ElasticIp { allocation_id } => {
-                            cloud::AddressIds { allocation_id: allocation_id.clone() }
-                        }
+                        Address::ElasticIp { allocation_id, private_ip } => cloud::AddressIds {
+                            allocation_id: allocation_id.clone(),
+                            private_ip: config
+                                .nodes
+                                .get(me.index())
+                                .and_then(|node| private_ip.get(&node.name))
+                                .map(ToString::to_string),
+                        },
                     })
                     .collect(),
             })

@@ -30,8 +30,21 @@ fn the_schema_is_json_and_knows_every_table() {
     assert_eq!(
         keys,
         [
-            "admin", "arbiter", "checks", "cloud", "cluster", "consistency", "groups", "hooks",
-            "limits", "node", "nodes", "security", "state", "telemetry", "timing"
+            "admin",
+            "arbiter",
+            "checks",
+            "cloud",
+            "cluster",
+            "consistency",
+            "groups",
+            "hooks",
+            "limits",
+            "node",
+            "nodes",
+            "security",
+            "state",
+            "telemetry",
+            "timing"
         ]
     );
 }
@@ -67,7 +80,14 @@ fn wrong_usage_is_2_and_help_is_0() {
     }
     let help = vipward(["--help"]).exits(0).stdout;
     for command in [
-        "demo", "simulated-cloud", "run", "check", "status", "switchover", "events", "keygen",
+        "demo",
+        "simulated-cloud",
+        "run",
+        "check",
+        "status",
+        "switchover",
+        "events",
+        "keygen",
         "schema",
     ] {
         assert!(help.contains(command), "{help}");

@@ -25,15 +25,27 @@ const ROWS: &[Row] = &[
     ("\"100ms\"", "\"1h\"", "timing.heartbeat_interval", "heartbeat_interval", &["10ms to 10s"]),
     ("\"witness\"\nrole", "\"lb-a\"\nrole", "nodes[2].name", "name = \"lb-a\"", &["duplicate"]),
     ("lb-b = 100", "lb-x = 100", "groups[0].priority.lb-x", "priority", &["no such node", "lb-b"]),
-    ("\"witness\"\nrole = \"witness\"", "\"witness\"\nrole = \"spy\"", "nodes[2].role", "role", &[
-        "must be", "witness",
-    ]),
-    ("lb-b = 100", "lb-b = 100, witness = 5", "groups[0].priority.witness", "priority", &[
-        "witness",
-    ]),
-    ("[limits]", "[arbiter]\nkind = \"s3\"\n[limits]", "arbiter", "[arbiter]", &[
-        "not in this version", "witness",
-    ]),
+    (
+        "\"witness\"\nrole = \"witness\"",
+        "\"witness\"\nrole = \"spy\"",
+        "nodes[2].role",
+        "role",
+        &["must be", "witness"],
+    ),
+    (
+        "lb-b = 100",
+        "lb-b = 100, witness = 5",
+        "groups[0].priority.witness",
+        "priority",
+        &["witness"],
+    ),
+    (
+        "[limits]",
+        "[arbiter]\nkind = \"s3\"\n[limits]",
+        "arbiter",
+        "[arbiter]",
+        &["not in this version", "witness"],
+    ),
 ];
 
 #[test]
@@ -80,7 +92,8 @@ fn all_errors_come_at_once_and_run_says_the_same_as_check() {
     let checked = plan.check(0, &[]).exits(2);
     let errors: Vec<&str> = checked.stderr.lines().collect();
     assert_eq!(errors.len(), 4, "{errors:#?}");
-    let keys = ["timing.heartbeat_interval", "nodes[2].role", "groups[0].priority.lb-x", "telemetri"];
+    let keys =
+        ["timing.heartbeat_interval", "nodes[2].role", "groups[0].priority.lb-x", "telemetri"];
     for (error, key) in errors.iter().zip(keys) {
         assert!(error.contains(&format!(": {key}: ")), "{error}");
     }

@@ -13,17 +13,37 @@ use crate::fixture::{
 
 /// The keys of the contract's document, with the path to each object.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &[
-        "cluster", "node", "version", "standing", "standing_reason", "digest", "groups", "peers",
-        "checks", "preflight", "alarms", "last_failover",
-    ]),
-    ("/groups/0", &[
-        "name", "role", "term", "master", "lease_left_ms", "priority", "effective_priority",
-        "addresses",
-    ]),
-    ("/groups/0/addresses/0", &[
-        "kind", "id", "address", "ownership", "holder", "verified_ms_ago",
-    ]),
+    (
+        "",
+        &[
+            "cluster",
+            "node",
+            "version",
+            "standing",
+            "standing_reason",
+            "digest",
+            "groups",
+            "peers",
+            "checks",
+            "preflight",
+            "alarms",
+            "last_failover",
+        ],
+    ),
+    (
+        "/groups/0",
+        &[
+            "name",
+            "role",
+            "term",
+            "master",
+            "lease_left_ms",
+            "priority",
+            "effective_priority",
+            "addresses",
+        ],
+    ),
+    ("/groups/0/addresses/0", &["kind", "id", "address", "ownership", "holder", "verified_ms_ago"]),
     ("/peers/0", &["name", "role", "standing", "digest", "links"]),
     ("/peers/0/links/0", &["address", "up", "rtt_us", "last_heard_ms"]),
     ("/preflight", &["ok", "checked_ms_ago", "problems"]),
@@ -89,7 +109,7 @@ fn without_a_master_status_exits_4_and_prints_the_whole_document() {
     let plan = Plan::new();
     let cloud = plan.start_cloud();
     let node = plan.start_node(0);
-    let cluster = Cluster { nodes: [Some(node), None, None], cloud, plan };
+    let cluster = Cluster::new([Some(node), None, None], cloud, plan);
     cluster.wait_status(0, "answers", |_| true);
     let status = cluster.ask(0, &["status", "--json"]).exits(4).json();
     assert_whole(&status);
@@ -201,7 +221,7 @@ fn the_name_on_the_command_line_beats_the_file_also_when_that_is_auto() {
     let plan = Plan::new().with("cluster = \"test\"", "cluster = \"test\"\nnode = \"witness\"");
     let cloud = plan.start_cloud();
     let node = plan.start_node(1);
-    let cluster = Cluster { nodes: [None, Some(node), None], cloud, plan };
+    let cluster = Cluster::new([None, Some(node), None], cloud, plan);
     cluster.wait_status(1, "is lb-b", |status| status["node"] == "lb-b");
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use vipward_core::{Config, Durable, Node};
+use vipward_core::{Config, Durable, Node, Request};
 
 use crate::clock::{Clock, Nanos};
+use crate::network::Route;
 use crate::plan::VOTERS;
 use crate::world::Event;
 
@@ -37,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) wake: u32,
     /// By peer.
     pub(crate) connections: [Connections; VOTERS],
+    /// By peer: the last request sent, which may yet arrive when its sender is dead.
+    pub(crate) last: [Option<(Route, Request)>; VOTERS],
     /// By peer and link: in which life the transport believes it to be.
     pub(crate) known: [[Option<u32>; LINKS]; VOTERS],
 }
@@ -84,6 +87,7 @@ impl Host {
             wake_at: Nanos::MAX,
             wake: 0,
             connections: [Connections::default(); VOTERS],
+            last: [const { None }; VOTERS],
             known: [[None; LINKS]; VOTERS],
         }
     }

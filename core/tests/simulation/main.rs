@@ -103,18 +103,31 @@ fn run(seed: u64, traced: bool) -> Outcome {
     Outcome { violation, steps, fingerprint, trace: world.trace.lines() }
 }
 
+/// Each seed is a test: a line that is counted like any other runner's.
+fn result(passed: u64, failed: bool) {
+    let word = if failed { "FAILED" } else { "ok" };
+    println!(
+        "test result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",
+        u8::from(failed)
+    );
+}
+
 /// One seed, with its trace.
 fn replay(seed: u64) -> ExitCode {
     let outcome = run(seed, true);
     let mut out = std::io::stdout().lock();
     for line in &outcome.trace {
-        let _ = writeln!(out, "{line}");
+        let _ = writeln!(out, "{line}"); // A closed pipe is no failure.
     }
+    drop(out);
+    let mut out = std::io::stdout();
     let _ = match &outcome.violation {
         None => writeln!(out, "seed {seed}: {} steps, no violation", outcome.steps),
         Some(found) => writeln!(out, "seed {seed}: {} violated: {}", found.invariant, found.what),
     };
-    if outcome.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let failed = outcome.violation.is_some();
+    result(u64::from(!failed), failed);
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 #[allow(clippy::disallowed_methods)] // How long a test takes.
@@ -178,6 +191,7 @@ fn swarm() -> ExitCode {
         }
         println!("seed {seed}: {} violated: {}", violation.invariant, violation.what);
     }
+    result(done - u64::from(failed.is_some()), failed.is_some());
     let word = if failed.is_some() { "FAILED" } else { "ok" };
     println!(
         "simulation {word}: {done} seeds, {steps} steps, {:.0} steps/s on {threads} threads, {took:.1} s",

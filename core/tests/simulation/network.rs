@@ -41,6 +41,24 @@ impl World {
             for at in self.fate(from, to, link) {
                 self.queue.push(at, Event::Request { route, request: request.cloned() });
             }
+            if let Some(request) = request
+                && self.faults
+                && self.plan.mix.hostile > 0
+                && to_life.is_some()
+            {
+                self.hosts[from].last[to] = Some((route, request.clone()));
+            }
+        }
+    }
+
+    /// What a process sent last may arrive long after its end.
+    pub(crate) fn haunt(&mut self, node: usize) {
+        for last in std::mem::take(&mut self.hosts[node].last).into_iter().flatten() {
+            if self.faults && self.dice.percent(self.plan.mix.hostile) {
+                let late = self.now + self.dice.spread(0, self.plan.mix.slow_most);
+                let (route, request) = last;
+                self.queue.push(late, Event::Request { route, request: Some(request) });
+            }
         }
     }
 

@@ -91,6 +91,7 @@ impl World {
             host.disk = Some(durable);
         }
         self.observer.died(node);
+        self.haunt(node);
         self.close_sockets(node, silent);
         let host = &mut self.hosts[node];
         if silent {

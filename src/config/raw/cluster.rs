@@ -168,7 +168,7 @@ pub(in crate::config) enum RawAddress {
         /// Its allocation.
         #[schemars(required, extend("x-kind" = Kind::AllocationId))]
         allocation_id: Option<String>,
-        /// By node, the secondary private address to bind it to. Not in this version.
+        /// By node, the secondary private address to bind it to; the primary one when absent.
         private_ip: Option<BTreeMap<String, String>>,
     },
     /// A secondary private address within a subnet. Not in this version.

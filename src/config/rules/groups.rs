@@ -1,5 +1,8 @@
 //! Rules of `[[groups]]`: who may hold what.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
 use vipward_core::Priority;
 
 use super::super::problem::{Findings, join};
@@ -11,6 +14,7 @@ use super::unique;
 /// Every group that could be read whole.
 pub(super) fn groups(raw: &RawConfig, nodes: &[Node], findings: &mut Findings) -> Vec<Group> {
     let raw_groups = raw.groups.as_deref().unwrap_or_default();
+    let node_names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let mut groups = Vec::new();
     for (index, raw_group) in raw_groups.iter().enumerate() {
         let path = format!("groups[{index}]");
@@ -26,7 +30,9 @@ pub(super) fn groups(raw: &RawConfig, nodes: &[Node], findings: &mut Findings) -
             .addresses
             .iter()
             .enumerate()
-            .filter_map(|(i, raw)| address(&format!("{path}.addresses[{i}]"), raw, findings))
+            .filter_map(|(i, raw)| {
+                address(&format!("{path}.addresses[{i}]"), raw, &node_names, findings)
+            })
             .collect();
         groups.extend(group(raw_group, nodes, addresses));
     }
@@ -46,6 +52,9 @@ pub(super) fn groups(raw: &RawConfig, nodes: &[Node], findings: &mut Findings) -
         }),
         "an address belongs to one group, and to it once",
     );
+    if findings.errors.is_empty() {
+        one_each(&groups, nodes, findings);
+    }
     groups
 }
 
@@ -104,7 +113,73 @@ fn identity(address: &RawAddress) -> Option<String> {
     }
 }
 
-fn address(path: &str, raw: &RawAddress, findings: &mut Findings) -> Option<Address> {
+/// The private addresses that an elastic IP is bound to, by node.
+fn private_ips(
+    path: &str,
+    raw: Option<&BTreeMap<String, String>>,
+    names: &[&str],
+    findings: &mut Findings,
+) -> BTreeMap<String, Ipv4Addr> {
+    let mut private_ips = BTreeMap::new();
+    for (name, ip) in raw.into_iter().flatten() {
+        let path = join(&format!("{path}.private_ip"), name);
+        if let Err(fault) = known(name, names) {
+            findings.error(&path, fault);
+            continue;
+        }
+        match ip.parse() {
+            Ok(ip) => {
+                private_ips.insert(name.clone(), ip);
+            }
+            Err(_) => findings.error(
+                &path,
+                format!(
+                    "{ip:?} is no IPv4 address; give a secondary private address of the node's \
+                     interface, like \"10.0.1.20\""
+                ),
+            ),
+        }
+    }
+    private_ips
+}
+
+/// EC2 binds one elastic IP to a private address: a second one displaces the first, and the two
+/// would fight at every node that can hold both.
+fn one_each(groups: &[Group], nodes: &[Node], findings: &mut Findings) {
+    for (index, node) in nodes.iter().enumerate() {
+        let mut taken: BTreeMap<Option<Ipv4Addr>, &str> = BTreeMap::new();
+        for (i, group) in groups.iter().enumerate() {
+            if !group.priorities.get(index).is_some_and(Option::is_some) {
+                continue;
+            }
+            for (j, address) in group.addresses.iter().enumerate() {
+                let Address::ElasticIp { allocation_id, private_ip } = address;
+                let bound = private_ip.get(&node.name).copied();
+                let Some(other) = taken.insert(bound, allocation_id) else { continue };
+                let at = bound.map_or_else(
+                    || "its primary private address".to_owned(),
+                    |ip| format!("its private address {ip}"),
+                );
+                findings.error(
+                    &format!("groups[{i}].addresses[{j}]"),
+                    format!(
+                        "{} can come to hold {other} and {allocation_id}, both bound to {at}, \
+                         which EC2 lets carry one elastic IP only; give one of them a secondary \
+                         address of the node: private_ip = {{ {} = \"...\" }}",
+                        node.name, node.name
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn address(
+    path: &str,
+    raw: &RawAddress,
+    names: &[&str],
+    findings: &mut Findings,
+) -> Option<Address> {
     let unbuilt = |kind: &str| {
         format!(
             "kind {kind:?} is not in this version, and an address that is not moved would be lost \
@@ -113,15 +188,8 @@ fn address(path: &str, raw: &RawAddress, findings: &mut Findings) -> Option<Addr
     };
     match raw {
         RawAddress::ElasticIp { allocation_id, private_ip } => {
-            if private_ip.is_some() || findings.places.has(&format!("{path}.private_ip")) {
-                findings.error(
-                    &format!("{path}.private_ip"),
-                    "is not in this version, and without it the address would be bound to another \
-                     private address than the one named; leave it out to bind it to the primary \
-                     one",
-                );
-            }
-            Some(Address::ElasticIp { allocation_id: allocation_id.clone()? })
+            let private_ip = private_ips(path, private_ip.as_ref(), names, findings);
+            Some(Address::ElasticIp { allocation_id: allocation_id.clone()?, private_ip })
         }
         RawAddress::SecondaryIp { .. } => {
             findings.error(&format!("{path}.kind"), unbuilt("secondary-ip"));

@@ -270,9 +270,9 @@ fn what_is_not_in_this_version_and_safety_rests_on() {
         ),
         (
             "\"eipalloc-0abc\" }",
-            "\"eipalloc-0abc\", private_ip = { lb-a = \"10.0.1.20\" } }",
-            "23: groups[0].addresses[0].private_ip: ",
-            "not in this version",
+            "\"eipalloc-0abc\", private_ip = { lb-a = \"10.0.1.x\" } }",
+            "23: groups[0].addresses[0].private_ip.lb-a: ",
+            "is no IPv4 address",
         ),
     ]);
 }

@@ -3,11 +3,11 @@
 //! A promise counts from before the send that it answers, for nine tenths of the lease named
 //! there (design 3.3). A master's lease lasts as long as a majority of such promises.
 
-use vipward_core::{Answer, Renewal, RoleName, Vote, VoteRequest, own_lease};
+use vipward_core::{Answer, Cause, Renewal, RoleName, Vote, VoteRequest, own_lease};
 
 use crate::clock::{Moment, Nanos};
 use crate::host::Host;
-use crate::observer::{Election, Observer, beat_record, letter, nanos, vote_record};
+use crate::observer::{Election, Heard, Observer, beat_record, letter, nanos, vote_record};
 use crate::plan::VOTERS;
 
 /// A promise that a candidate or master has received.
@@ -118,10 +118,12 @@ impl Observer {
                 .filter(|m| m.term == term && m.ends(quorum) > at.local)
                 .filter(|_| life.roles[group] == RoleName::Master);
             let Some(mastery) = valid else {
-                let known = format!("{:?}", self.lives[node].masteries[group]);
+                let known = life.masteries[group].as_ref().filter(|m| m.term == term);
+                let ended = known.map(|m| at.local.saturating_sub(m.ends(quorum)));
                 self.violate("I1", || {
                     let who = letter(node);
-                    format!("{who} claims the lease of term {term}, which it has not: {known}")
+                    let ended = ended.map_or(String::new(), |ns| format!(": it ended {ns} ns ago"));
+                    format!("{who} claims the lease of term {term}, which it has not{ended}")
                 });
                 return;
             };
@@ -134,7 +136,13 @@ impl Observer {
         }
     }
 
-    pub(super) fn vote_sent(&mut self, node: usize, at: Moment, request: &VoteRequest) {
+    pub(super) fn vote_sent(
+        &mut self,
+        node: usize,
+        at: Moment,
+        hosts: &[Host],
+        request: &VoteRequest,
+    ) {
         let (group, term, lease) = (request.group.index(), request.term.0, nanos(request.lease));
         let life = &mut self.lives[node];
         life.remember(vote_record(at, request));
@@ -147,7 +155,15 @@ impl Observer {
             self.violate("I8", what);
             return;
         }
-        let own_vote = at.local >= life.mute_until;
+        let Heard { from, term: heard, until, .. } = life.heard[group];
+        let leads = self.leads(from, group, hosts[from].clock.at(at.real))
+            && self.term_of(from, group) == Some(heard);
+        if request.cause == Cause::MasterSilent && leads && at.local < until {
+            let what = || format!("{} stands, though it hears the master", letter(node));
+            self.violate("I6", what);
+            return;
+        }
+        let own_vote = at.local >= self.lives[node].mute_until;
         let mut candidacy = Candidacy { term, stamps: [None; VOTERS] };
         if own_vote {
             let stamp = Stamp::new(request.send.0, at, lease);

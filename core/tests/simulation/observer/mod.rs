@@ -53,6 +53,15 @@ struct Sent {
     vote: Option<(usize, u64, Nanos)>,
 }
 
+/// A master heard, and until when it is to be believed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    from: usize,
+    term: u64,
+    send: u64,
+    until: Nanos,
+}
+
 /// What one process has said and been told.
 pub(crate) struct Life {
     number: u32,
@@ -67,6 +76,8 @@ pub(crate) struct Life {
     role_known: [bool; GROUPS],
     pub(crate) masteries: [Option<Mastery>; GROUPS],
     candidacies: [Option<Candidacy>; GROUPS],
+    /// The master heard last.
+    heard: [Heard; GROUPS],
     resigned: [u64; GROUPS],
     released: [Vec<u64>; GROUPS],
     voluntary: [Vec<Nanos>; GROUPS],
@@ -182,6 +193,7 @@ impl Observer {
                 let speaker = &self.lives[from.index()];
                 if speaker.alive && speaker.boot == *boot {
                     self.hear_lease(node, at, request);
+                    self.hear_master(node, at, from.index(), request);
                 }
             }
             Input::Reload(config) => self.lives[node].config = Arc::clone(config),
@@ -194,7 +206,7 @@ impl Observer {
         match output {
             Output::Send { request, .. } => match request {
                 Request::Heartbeat(beat) => self.beat_sent(node, at, hosts, beat),
-                Request::Vote(request) => self.vote_sent(node, at, request),
+                Request::Vote(request) => self.vote_sent(node, at, hosts, request),
                 Request::TakeBack(list) => {
                     for take_back in &list.list {
                         self.taken_back(node, at, take_back);
@@ -244,6 +256,25 @@ impl Observer {
         }
     }
 
+    /// A backup hears a master that leads at that moment.
+    fn hear_master(&mut self, node: usize, at: Moment, from: usize, request: &Request) {
+        let Request::Heartbeat(beat) = request else { return };
+        for group in &beat.groups {
+            let index = group.group.index();
+            let leads = |term| self.term_of(from, index) == Some(term);
+            if let Some(mastered) = group.mastered
+                && leads(mastered.term.0)
+            {
+                let (term, send) = (mastered.term.0, beat.send.0);
+                let until = at.local + nanos(mastered.lease);
+                let heard = &mut self.lives[node].heard[index];
+                if (heard.term, heard.send) < (term, send) {
+                    *heard = Heard { from, term, send, until };
+                }
+            }
+        }
+    }
+
     fn hear_lease(&mut self, node: usize, at: Moment, request: &Request) {
         let life = &mut self.lives[node];
         if at.local >= life.mute_until {
@@ -282,6 +313,7 @@ impl Life {
             role_known: [false; GROUPS],
             masteries: [const { None }; GROUPS],
             candidacies: [const { None }; GROUPS],
+            heard: [Heard::default(); GROUPS],
             resigned: [0; GROUPS],
             released: [const { Vec::new() }; GROUPS],
             voluntary: [const { Vec::new() }; GROUPS],
