@@ -38,7 +38,9 @@ fn priority() -> Result<(), String> {
                 let why = std::io::Error::from_raw_os_error(code);
                 format!("{why}; CAP_SYS_NICE or LimitRTPRIO={PRIORITY} permits it")
             }
-            other => format!("{other:?}"),
+            thread_priority::Error::Priority(_)
+            | thread_priority::Error::PriorityNotInRange(_)
+            | thread_priority::Error::Ffi(_) => error.to_string(),
         },
     )
 }
