@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::fixture::{
-    ADDRESS, ALLOCATION, Cluster, GROUP, NAMES, PATIENCE, Plan, WITNESS, command, now, vipward, wait_until,
+    ADDRESS, ALLOCATION, Cluster, GROUP, NAMES, PATIENCE, Plan, WITNESS, command, now, vipward,
+    wait_until,
 };
 
 /// The keys of the contract's document, with the path to each object.
