@@ -54,7 +54,7 @@ impl Runtime {
 
     /// Gives the links other keys and time-outs. False if the daemon is stopping.
     pub(crate) async fn set_links(&self, keys: Keys, timeouts: Timeouts) -> bool {
-        self.heart.send(Ask::Links(keys, timeouts)).await.is_ok()
+        self.heart.send(Ask::Links(Box::new(keys), timeouts)).await.is_ok()
     }
 
     /// A preflight has ended just now.
