@@ -1,4 +1,4 @@
-//! The cloud: carries out the core's [`CloudCall`]s through the AWS SDK, and decides nothing.
+//! The cloud: carries out the core's [`vipward_core::CloudCall`]s through the AWS SDK, and decides nothing.
 //!
 //! ```text
 //!   CloudCall ──> run ──> Cloud::execute ──> aws-sdk-ec2 ──> EC2, or the simulated cloud
@@ -45,7 +45,7 @@ use identity::Own;
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How often the connections are used when nothing else uses them. Far below what the SDK's pool
-/// (90 s, see [`connections`]) and a load balancer in front of an endpoint (usually 60 s) keep.
+/// (90 s, see `connections`) and a load balancer in front of an endpoint (usually 60 s) keep.
 pub const KEEP_WARM: Duration = Duration::from_secs(15);
 
 /// What the cloud edge needs of the configuration.
