@@ -32,7 +32,11 @@ enum Phase {
     /// The successor is being asked.
     Asking { send: SendNumber, until: Timestamp },
     /// Resigned in its favour; its election and its claim are awaited.
-    Resigned { until: Timestamp },
+    Resigned {
+        until: Timestamp,
+        /// Whether the successor was seen to lead.
+        led: bool,
+    },
 }
 
 /// Who waits for the outcome of a command.
@@ -87,9 +91,9 @@ impl Handover {
 
     pub(crate) fn deadline(&self) -> Timestamp {
         match self.phase {
-            Phase::Draining { until } | Phase::Asking { until, .. } | Phase::Resigned { until } => {
-                until
-            }
+            Phase::Draining { until }
+            | Phase::Asking { until, .. }
+            | Phase::Resigned { until, .. } => until,
         }
     }
 }
@@ -186,7 +190,7 @@ impl Group {
     /// Takes the handover as far as it goes now.
     pub(crate) fn advance_handover(&mut self, cx: &mut Cx<'_>) {
         let Some(handover) = &self.handover else { return };
-        let (to, force, cause) = (handover.to, handover.force, handover.cause);
+        let (to, force) = (handover.to, handover.force);
         let Role::Master(mastership) = &self.role else {
             self.await_successor(cx);
             return;
@@ -204,8 +208,10 @@ impl Group {
             }
             Phase::Draining { .. } | Phase::Asking { .. } => {}
             // Resigned, and elected again: rolled back.
-            Phase::Resigned { .. } => {
-                let _ = cause;
+            Phase::Resigned { led: true, .. } => {
+                self.end_handover(cx, Err(Refusal::NotClaimed(to)));
+            }
+            Phase::Resigned { led: false, .. } => {
                 self.end_handover(cx, Err(Refusal::NotElected(to)));
             }
         }
@@ -239,7 +245,7 @@ impl Group {
         match result {
             Ok(_) if matches!(self.role, Role::Master(_)) => {
                 let until = cx.now + cx.s.config.call_timeout + cx.s.lease() * 3;
-                handover.phase = Phase::Resigned { until };
+                handover.phase = Phase::Resigned { until, led: false };
                 self.resign(cx, Some(to), cause);
             }
             Ok(_) => self.end_handover(cx, Err(Refusal::NotMaster)),
@@ -252,19 +258,23 @@ impl Group {
     fn await_successor(&mut self, cx: &mut Cx<'_>) {
         let Some(handover) = &self.handover else { return };
         let to = handover.to;
-        let Phase::Resigned { until } = handover.phase else {
+        let Phase::Resigned { until, led } = handover.phase else {
             self.end_handover(cx, Err(Refusal::NotMaster));
             return;
         };
         let beat = cx.s.peer(to).and_then(|peer| peer.group(self.id)).map(|(_, beat)| beat);
         let leads = beat.is_some_and(|beat| beat.mastered.is_some());
+        let led = led || leads;
+        if let Some(handover) = &mut self.handover {
+            handover.phase = Phase::Resigned { until, led };
+        }
         let other = self.elected.is_some_and(|e| e.node != to && e.node != cx.s.config.me);
         if leads && beat.is_some_and(|beat| beat.holds) {
             self.end_handover(cx, Ok(Done::Leads(to)));
         } else if other {
             self.end_handover(cx, Err(Refusal::OtherElected(to)));
         } else if until <= cx.now {
-            let refusal = if leads { Refusal::NotClaimed(to) } else { Refusal::NotElected(to) };
+            let refusal = if led { Refusal::NotClaimed(to) } else { Refusal::NotElected(to) };
             self.end_handover(cx, Err(refusal));
         }
     }

@@ -494,7 +494,17 @@ impl Group {
             });
         }
         // If only this node fails, it hands over (design section 8).
-        if failures >= FAILURES_HANDED_OVER
+        // A denial is no weather: trying again here cannot help.
+        let enough = match last {
+            CallOutcome::Denied { .. } => 1,
+            CallOutcome::Ok(_)
+            | CallOutcome::NotStarted
+            | CallOutcome::Refused { .. }
+            | CallOutcome::Throttled
+            | CallOutcome::Timeout
+            | CallOutcome::Error { .. } => FAILURES_HANDED_OVER,
+        };
+        if failures >= enough
             && matches!(self.role, Role::Master(_))
             && self.handover.is_none()
             && !cx.s.preflight_ok()

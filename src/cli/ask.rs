@@ -2,23 +2,20 @@
 
 use std::path::Path;
 
-use super::Exit;
+use super::{Exit, print};
 use crate::admin::{Client, ClientError, SwitchoverOrder};
 
 pub(super) async fn switch_over(socket: &Path, group: &str, to: Option<&str>, force: bool) -> Exit {
     let order = SwitchoverOrder { group: group.into(), to: to.map(Into::into), force };
     match Client::new(socket).switchover(&order).await {
-        Ok(sentence) => {
-            println!("{sentence}");
-            Exit::Done
-        }
+        Ok(sentence) => print::out(sentence),
         Err(error) => failed(&error),
     }
 }
 
 /// Tells why the daemon could not be asked, or what it refused.
 pub(super) fn failed(error: &ClientError) -> Exit {
-    eprintln!("error: {error}");
+    print::err(format_args!("error: {error}"));
     if is_no_daemon(error) { Exit::NoDaemon } else { Exit::Failed }
 }
 

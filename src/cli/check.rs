@@ -1,12 +1,14 @@
 //! `vipward check`: the text of the file anywhere; with `--cloud` what this machine, the links
 //! and the cloud make of it.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
 use vipward_core::BootId;
 
-use super::{Exit, refused};
+use super::print::err;
+use super::{Exit, print, refused};
 use crate::admin::{CheckReport, Client, Severity, StatusDocument};
 use crate::cloud::Cloud;
 use crate::config::{self, Config};
@@ -22,9 +24,9 @@ pub(super) async fn check(path: &Path, cloud: bool, node: Option<&str>) -> Exit 
         Err(errors) => return refused(&errors.into()),
     };
     for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+        err(format_args!("warning: {warning}"));
     }
-    println!(
+    let valid = print::out(format_args!(
         "{}: cluster {}, {} nodes, {}: valid",
         path.display(),
         config.cluster,
@@ -33,9 +35,9 @@ pub(super) async fn check(path: &Path, cloud: bool, node: Option<&str>) -> Exit 
             1 => "1 group".to_owned(),
             groups => format!("{groups} groups"),
         }
-    );
-    if !cloud {
-        return Exit::Done;
+    ));
+    if !cloud || valid != Exit::Done {
+        return valid;
     }
     match runtime::identify(path, node).await {
         Ok(identified) => with_cloud(&identified).await,
@@ -71,7 +73,7 @@ async fn with_cloud(identified: &Identified) -> Exit {
     if member {
         try_cloud(identified, &mut findings).await;
     } else {
-        println!("cloud: a witness makes no calls");
+        findings.good("cloud: a witness makes no calls");
     }
     findings.exit()
 }
@@ -85,7 +87,14 @@ struct Findings {
 impl Findings {
     fn problem(&mut self, text: &str) {
         self.problems += 1;
-        eprintln!("error: {text}");
+        err(format_args!("error: {text}"));
+    }
+
+    fn good(&mut self, text: impl Display) {
+        // A report that cannot be written is none.
+        if print::out(text) != Exit::Done {
+            self.problems += 1;
+        }
     }
 
     fn exit(&self) -> Exit {
@@ -105,7 +114,7 @@ fn judge_link(config: &Config, report: &LinkReport, findings: &mut Findings) {
             judge_round_trip(config, peer, link, *round_trip, findings);
         }
         Err(error) if error.is_silence() => {
-            eprintln!("warning: link {link} to {peer}: {error}");
+            err(format_args!("warning: link {link} to {peer}: {error}"));
         }
         Err(error) => findings.problem(&format!("link {link} to {peer}: {error}")),
     }
@@ -120,7 +129,7 @@ async fn try_cloud(identified: &Identified, findings: &mut Findings) {
     cloud.settled(SETTLE).await;
     let problems = cloud.preflight().await;
     if problems.is_empty() {
-        println!("cloud: every call that a takeover needs is permitted");
+        findings.good("cloud: every call that a takeover needs is permitted");
     }
     for problem in problems {
         findings.problem(&format!("cloud: {problem}"));
@@ -130,22 +139,22 @@ async fn try_cloud(identified: &Identified, findings: &mut Findings) {
 /// Beside a running daemon: what it knows, and what its own preflight finds now.
 fn beside_daemon(config: &Config, status: &StatusDocument, report: &CheckReport) -> Exit {
     let mut findings = Findings::default();
-    println!("a daemon runs here and was asked");
+    findings.good("a daemon runs here and was asked");
     for peer in &status.peers {
         for (index, link) in peer.links.iter().enumerate() {
             match (link.up, link.rtt_us.map(Duration::from_micros)) {
                 (true, Some(round_trip)) => {
                     judge_round_trip(config, &peer.name, index, round_trip, &mut findings);
                 }
-                (true, None) => println!("link {index} to {}: up", peer.name),
-                (false, _) => eprintln!("warning: link {index} to {}: silent", peer.name),
+                (true, None) => findings.good(format_args!("link {index} to {}: up", peer.name)),
+                (false, _) => err(format_args!("warning: link {index} to {}: silent", peer.name)),
             }
         }
     }
     for finding in &report.findings {
         match finding.severity {
-            Severity::Ok => println!("cloud: {}", finding.message),
-            Severity::Warning => eprintln!("warning: cloud: {}", finding.message),
+            Severity::Ok => findings.good(format_args!("cloud: {}", finding.message)),
+            Severity::Warning => err(format_args!("warning: cloud: {}", finding.message)),
             Severity::Error => findings.problem(&format!("cloud: {}", finding.message)),
         }
     }
@@ -159,7 +168,8 @@ fn judge_round_trip(
     round_trip: Duration,
     findings: &mut Findings,
 ) {
-    println!("link {link} to {peer}: {:.2} ms", round_trip.as_secs_f64() * 1e3);
+    let millis = round_trip.as_secs_f64() * 1e3;
+    findings.good(format_args!("link {link} to {peer}: {millis:.2} ms"));
     let lease = config.timing.lease();
     if lease < round_trip * 2 {
         findings.problem(&format!(

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Exit;
 use super::ask::{failed, is_no_daemon};
+use super::print::err;
 use crate::admin::{Client, EventQuery};
 use crate::journal::{self, Entry};
 
@@ -18,7 +19,7 @@ pub(super) async fn events(
     if let Some(since) = since
         && let Err(error) = journal::parse_since(since)
     {
-        eprintln!("error: --since: {error}");
+        err(format_args!("error: --since: {error}"));
         return Exit::Usage;
     }
     let query = EventQuery { since: since.map(Into::into), follow };
@@ -51,7 +52,7 @@ fn from_file(config: &Path, since: Option<&str>, json: bool) -> Option<Exit> {
             Some(Exit::Done)
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            err(format_args!("error: {error}"));
             Some(Exit::Failed)
         }
     }

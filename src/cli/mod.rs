@@ -4,6 +4,7 @@
 mod ask;
 mod check;
 mod events;
+mod print;
 mod show;
 
 use std::net::SocketAddr;
@@ -161,11 +162,8 @@ pub fn main() -> ExitCode {
     match command {
         Command::Run { config, node, listen_link } => run(config, node, listen_link),
         Command::DemoService(args) => told(demo::serve(&args).map(|()| true)),
-        Command::Keygen => told(keygen()),
-        Command::Schema => {
-            println!("{:#}", config::schema());
-            Exit::Done
-        }
+        Command::Keygen => keygen(),
+        Command::Schema => print::out(format_args!("{:#}", config::schema())),
         Command::Demo(args) => told(on_runtime(demo::run(args)).and_then(|result| result)),
         Command::SimulatedCloud(args) => {
             told(on_runtime(simulated_cloud::run(args)).and_then(|result| result).map(|()| true))
@@ -198,7 +196,7 @@ fn refused(error: &RunError) -> Exit {
     let text = error.to_string();
     for line in text.lines() {
         let prefix = if line.starts_with("error") { "" } else { "error: " };
-        eprintln!("{prefix}{line}");
+        print::err(format_args!("{prefix}{line}"));
     }
     match error {
         RunError::Config(_) => Exit::Usage,
@@ -213,10 +211,14 @@ fn refused(error: &RunError) -> Exit {
     }
 }
 
-fn keygen() -> anyhow::Result<bool> {
-    print!("{}", transport::Keys::generate()?.trim_end());
-    println!();
-    Ok(true)
+fn keygen() -> Exit {
+    match transport::Keys::generate() {
+        Ok(key) => print::out(key.trim_end()),
+        Err(error) => {
+            print::err(format_args!("error: the system has no random numbers: {error}"));
+            Exit::Failed
+        }
+    }
 }
 
 fn on_runtime<T>(task: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -236,7 +238,7 @@ fn told(outcome: anyhow::Result<bool>) -> Exit {
         Ok(true) => Exit::Done,
         Ok(false) => Exit::Failed,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            print::err(format_args!("error: {error:#}"));
             Exit::Failed
         }
     }

@@ -90,11 +90,14 @@ fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
             is(&check["since"])
         )?;
     }
+    // A witness has nothing to try.
+    let member = |group: &Value| group["role"] != "none";
+    let tries = status["groups"].as_array().is_some_and(|groups| groups.iter().any(member));
     if let (true, Some(ago)) =
-        (status["preflight"]["ok"] == true, status["preflight"]["checked_ms_ago"].as_u64())
+        (tries && status["preflight"]["ok"] == true, status["preflight"]["checked_ms_ago"].as_u64())
     {
         let ago = Duration::from_millis(ago).as_secs();
-        writeln!(text, "\npreflight {GOOD}good{GOOD:#} {FAINT}tried {ago} s ago{FAINT:#}")?;
+        writeln!(text, "\npreflight {GOOD}good{GOOD:#}, {FAINT}tried {ago} s ago{FAINT:#}")?;
     }
     for problem in status["preflight"]["problems"].as_array().into_iter().flatten() {
         writeln!(text, "\n{BAD}preflight{BAD:#} {}", is(problem))?;
@@ -211,4 +214,60 @@ fn write_failover(text: &mut String, failover: &Value) -> std::fmt::Result {
         }
     }
     writeln!(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plain(status: &Value) -> String {
+        anstream::adapter::strip_str(&page(status)).to_string()
+    }
+
+    #[test]
+    fn a_witness_is_shown_no_priority_no_lease_and_no_preflight() {
+        let status = json!({
+            "node": "witness", "cluster": "web-prod", "standing": "ready", "version": "0.1.0",
+            "groups": [{"name": "web", "role": "none", "term": 42, "master": "lb-a",
+                "lease_left_ms": 0, "priority": null, "effective_priority": null,
+                "addresses": [{"kind": "elastic-ip", "id": "eipalloc-0abc", "address": null,
+                    "ownership": "unknown", "holder": null, "verified_ms_ago": null}]}],
+            "preflight": {"ok": true, "checked_ms_ago": 5, "problems": []},
+            "last_failover": {"group": "web", "term": 42, "from": "lb-b", "to": "lb-a",
+                "cause": null, "detect_ms": null, "elect_ms": null, "claim_ms": null,
+                "verify_ms": null, "at": "2026-01-01T00:00:00Z"}
+        });
+        let page = plain(&status);
+        assert!(page.contains("group web: not a member, master lb-a, term 42\n"), "{page}");
+        for absent in ["null", "lease", "preflight", "detect", "?"] {
+            assert!(!page.contains(absent), "{absent}: {page}");
+        }
+    }
+
+    #[test]
+    fn a_master_is_shown_its_lease_its_addresses_and_what_its_takeover_took() {
+        let status = json!({
+            "node": "lb-a", "cluster": "web-prod", "standing": "ready", "version": "0.1.0",
+            "groups": [{"name": "web", "role": "master", "term": 42, "master": "lb-a",
+                "lease_left_ms": 512, "priority": 200, "effective_priority": 150,
+                "addresses": [{"kind": "elastic-ip", "id": "eipalloc-0abc",
+                    "address": "198.51.100.10", "ownership": "owned", "holder": "lb-a",
+                    "verified_ms_ago": 812}]}],
+            "preflight": {"ok": true, "checked_ms_ago": 20411, "problems": []},
+            "last_failover": {"group": "web", "term": 42, "from": "lb-b", "to": "lb-a",
+                "cause": "master-silent", "detect_ms": 640.2, "elect_ms": 1.4, "claim_ms": 212.0,
+                "verify_ms": null, "at": "2026-01-01T00:00:00Z"}
+        });
+        let page = plain(&status);
+        for present in [
+            "master, master lb-a, term 42, priority 150 of 200, lowered by its checks, lease 512 ms",
+            "198.51.100.10 eipalloc-0abc held by lb-a (owned) verified 812 ms ago",
+            "preflight good, tried 20 s ago",
+            "lb-b to lb-a in term 42 (master-silent): detect 640.2 ms, elect 1.4 ms, claim 212.0 ms\n",
+        ] {
+            assert!(page.contains(present), "{present}: {page}");
+        }
+    }
 }

@@ -59,6 +59,11 @@ impl Cloud {
         };
         let took = started.elapsed();
         self.refresh_credentials_after(&outcome);
+        // Whether this node alone fails decides who should lead: not a minute later.
+        let failed = matches!(outcome, CallOutcome::Denied { .. }) || outcome.is_unknown();
+        if call.operation.mutates().is_some() && failed {
+            self.doubt_preflight();
+        }
         self.shared.observer.call(call.operation.as_str(), outcome.as_str(), took);
         tell(&outcome, request_id.as_deref());
         Finished { outcome, request_id, took }

@@ -1,4 +1,4 @@
-//! The cloud: carries out the core's [`CloudCall`]s through the AWS SDK, and decides nothing.
+//! The cloud: carries out the core's [`vipward_core::CloudCall`]s through the AWS SDK, and decides nothing.
 //!
 //! ```text
 //!   CloudCall ──> run ──> Cloud::execute ──> aws-sdk-ec2 ──> EC2, or the simulated cloud
@@ -29,7 +29,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use vipward_core::{AddressId, CallOutcome, GroupId, NodeId, Timestamp};
 
@@ -45,7 +45,7 @@ use identity::Own;
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How often the connections are used when nothing else uses them. Far below what the SDK's pool
-/// (90 s, see [`connections`]) and a load balancer in front of an endpoint (usually 60 s) keep.
+/// (90 s, see `connections`) and a load balancer in front of an endpoint (usually 60 s) keep.
 pub const KEEP_WARM: Duration = Duration::from_secs(15);
 
 /// What the cloud edge needs of the configuration.
@@ -161,6 +161,8 @@ pub struct Cloud {
 /// What calls and background tasks share. Everything in it is read without waiting.
 struct Shared {
     settings: Settings,
+    /// Something speaks against what the last preflight found.
+    doubt: Notify,
     cluster: watch::Sender<Arc<Cluster>>,
     own: watch::Sender<Own>,
     /// `None` until region and credential chain are set up.
@@ -202,6 +204,7 @@ impl Cloud {
             credentials: Ahead::default(),
             metadata,
             observer,
+            doubt: Notify::new(),
             settings,
         });
         let upkeep = tokio::spawn(upkeep(Arc::clone(&shared)));
@@ -226,6 +229,11 @@ impl Cloud {
     pub fn reload(&self, cluster: Cluster) {
         self.shared.own.send_modify(|own| own.reload(&cluster));
         self.shared.cluster.send_replace(Arc::new(cluster));
+    }
+
+    /// The last preflight may be wrong: the next one runs soon ([`run_preflight`]).
+    pub fn doubt_preflight(&self) {
+        self.shared.doubt.notify_one();
     }
 
     /// How long the credentials are still good: `None` without any, or when they never expire.

@@ -16,6 +16,8 @@ const MOST: usize = 64;
 const PREFLIGHT: Duration = Duration::from_secs(60);
 /// Of one that could not.
 const PREFLIGHT_FAILING: Duration = Duration::from_secs(5);
+/// The least between two, whatever happens meanwhile.
+const PREFLIGHT_DOUBTED: Duration = Duration::from_secs(1);
 /// What the first preflight waits for: it would only report that nothing is set up yet.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -53,8 +55,8 @@ async fn carry_out(cloud: Cloud, call: CloudCall, inputs: mpsc::Sender<Input>, c
     }
 }
 
-/// Proves every minute that this node could take over, every 5 s while it could not (design 5.7).
-/// Ends when nobody listens.
+/// Proves every minute that this node could take over, every 5 s while it could not (design 5.7),
+/// and soon after something spoke against the last proof. Ends when nobody listens.
 pub async fn run_preflight(cloud: Cloud, inputs: mpsc::Sender<Input>) {
     let mut random = Random::new(getrandom::u64().unwrap_or(0));
     cloud.settled(SETTLE).await;
@@ -65,7 +67,15 @@ pub async fn run_preflight(cloud: Cloud, inputs: mpsc::Sender<Input>) {
         if inputs.send(Input::Preflight { problems }).await.is_err() {
             return;
         }
-        // So that a cluster's nodes do not call at the same moment.
-        tokio::time::sleep(pause - random.up_to(pause / 5)).await;
+        let doubted = async {
+            // A call that is denied is tried again soon; not so the preflight.
+            tokio::time::sleep(PREFLIGHT_DOUBTED).await;
+            cloud.shared.doubt.notified().await;
+        };
+        tokio::select! {
+            // So that a cluster's nodes do not call at the same moment.
+            () = tokio::time::sleep(pause - random.up_to(pause / 5)) => {}
+            () = doubted => {}
+        }
     }
 }

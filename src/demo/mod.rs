@@ -104,8 +104,8 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<bool> {
 
 fn print(trial: &Trial, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string(trial).context("cannot write JSON")?);
-        return Ok(());
+        let document = serde_json::to_string(trial).context("cannot write JSON")?;
+        return writeln!(std::io::stdout(), "{document}").context("cannot write to stdout");
     }
     let _ = write!(anstream::stdout(), "{}", timeline::draw(trial)); // As above.
     Ok(())

@@ -54,7 +54,7 @@ impl Runtime {
 
     /// Gives the links other keys and time-outs. False if the daemon is stopping.
     pub(crate) async fn set_links(&self, keys: Keys, timeouts: Timeouts) -> bool {
-        self.heart.send(Ask::Links(keys, timeouts)).await.is_ok()
+        self.heart.send(Ask::Links(Box::new(keys), timeouts)).await.is_ok()
     }
 
     /// A preflight has ended just now.
@@ -123,6 +123,9 @@ impl Runtime {
             return CheckReport { findings: vec![Finding { severity: Severity::Ok, message }] };
         }
         let problems = self.cloud.preflight().await;
+        if !problems.is_empty() {
+            self.cloud.doubt_preflight(); // The daemon must not go on believing in the last one.
+        }
         let mut findings: Vec<Finding> = problems
             .into_iter()
             .map(|message| Finding { severity: Severity::Error, message })

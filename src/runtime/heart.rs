@@ -25,7 +25,7 @@ pub(crate) enum Ask {
     /// A planned handover; the outcome may take as long as it takes.
     Switchover(Switchover, oneshot::Sender<OperatorResult>),
     /// The keys and time-outs of the links from now on.
-    Links(Keys, Timeouts),
+    Links(Box<Keys>, Timeouts),
 }
 
 /// An event and when it happened, by the wall clock.
@@ -103,7 +103,7 @@ impl Heart {
                 Some(Input::Switchover { id, switchover })
             }
             Ask::Links(keys, timeouts) => {
-                self.hands.transport.set_keys(keys);
+                self.hands.transport.set_keys(*keys);
                 self.hands.transport.set_timeouts(timeouts);
                 None
             }

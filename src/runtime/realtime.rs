@@ -29,11 +29,20 @@ pub(super) fn request() -> Permitted {
 }
 
 fn priority() -> Result<(), String> {
-    let priority = PRIORITY.try_into().map_err(String::from)?;
+    let priority = PRIORITY.try_into()?;
     let priority = ThreadPriority::Crossplatform(priority);
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    set_thread_priority_and_policy(thread_native_id(), priority, policy)
-        .map_err(|error| format!("{error:?}"))
+    set_thread_priority_and_policy(thread_native_id(), priority, policy).map_err(
+        |error| match error {
+            thread_priority::Error::OS(code) => {
+                let why = std::io::Error::from_raw_os_error(code);
+                format!("{why}; CAP_SYS_NICE or LimitRTPRIO={PRIORITY} permits it")
+            }
+            thread_priority::Error::Priority(_)
+            | thread_priority::Error::PriorityNotInRange(_)
+            | thread_priority::Error::Ffi(_) => error.to_string(),
+        },
+    )
 }
 
 fn memory() -> Result<(), String> {

@@ -96,7 +96,7 @@ fn tell_systemd(state: &[sd_notify::NotifyState<'_>]) {
 }
 
 async fn stop(inputs: &mpsc::Sender<Input>) {
-    tracing::info!("asked to stop: handing over");
+    tracing::info!("asked to stop");
     tell_systemd(&[sd_notify::NotifyState::Stopping]);
     let _ = inputs.send(Input::Stop).await; // The heart may have stopped already.
 }

@@ -1,5 +1,6 @@
 //! From the command line to a running daemon, and back.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -159,7 +160,7 @@ impl Daemon {
         let identified = identify(&options.config, options.node.as_deref()).await?;
         let Identified { config, name, me } = &identified;
         for warning in &config.warnings {
-            eprintln!("warning: {warning}");
+            let _ = writeln!(std::io::stderr(), "warning: {warning}"); // Nobody may be there.
         }
         let key_fault = |text: &str| Keys::parse(text).map(|_| ()).map_err(|it| it.to_string());
         let problems = config::machine_problems(config, &key_fault);

@@ -76,7 +76,7 @@ fn shape(value: &Value) -> Value {
 fn a_failover_shows_in_the_metrics_the_stream_and_the_health_checks() {
     let mut cluster = Cluster::settled();
     let at = cluster.plan.admin(1);
-    let mut events = stream(at, "/v1/events").filter_map(|line| {
+    let mut events = stream(at, "/v1/events?since=1h").filter_map(|line| {
         let data = line.strip_prefix("data: ")?.to_owned();
         Some(serde_json::from_str::<Value>(&data).unwrap())
     });

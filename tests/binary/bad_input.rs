@@ -1,10 +1,12 @@
 //! Bad input on the machine: key files, directories, ports, disks, names. One sentence each, with
 //! the place and the remedy, exit code 1.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use crate::fixture::{Plan, Ran, WITNESS, wait_until};
+use crate::fixture::{Cloud, Cluster, Plan, Process, Ran, WITNESS, get, vipward, wait_until};
 
 /// That `run` and `check --cloud` both refuse it, in one sentence that has all that.
 #[track_caller]
@@ -21,7 +23,7 @@ fn refused(plan: &Plan, says: &[&str]) {
     says_it(&plan.check(0, &["--cloud"]).exits(1));
 }
 
-fn plan_with_cloud() -> (Plan, crate::fixture::Cloud) {
+fn plan_with_cloud() -> (Plan, Cloud) {
     let plan = Plan::new();
     let cloud = plan.start_cloud();
     (plan, cloud)
@@ -101,7 +103,7 @@ fn a_name_that_is_no_node() {
     let file = plan.file(0);
     for command in [&["run"][..], &["check", "--cloud"]] {
         let more = ["--config", file.to_str().unwrap(), "--node", "lb-x"];
-        let ran = crate::fixture::vipward(command.iter().copied().chain(more)).exits(1);
+        let ran = vipward(command.iter().copied().chain(more)).exits(1);
         let sentence = ran.sentence();
         assert!(sentence.contains("lb-x") && sentence.contains("lb-a"), "{sentence}");
     }
@@ -111,9 +113,79 @@ fn a_name_that_is_no_node() {
 fn a_second_daemon_of_the_same_node() {
     let (plan, _cloud) = plan_with_cloud();
     let mut first = plan.start_node(0);
-    wait_until("it answers", || crate::fixture::get(plan.admin(0), "/healthz").is_some());
+    wait_until("it answers", || get(plan.admin(0), "/healthz").is_some());
     let ran = plan.run(0).exits(1);
     let errors: Vec<_> = ran.stderr.lines().filter(|it| it.starts_with("error: ")).collect();
     assert!(matches!(errors[..], [one] if one.contains("in use")), "{ran:#?}");
     assert!(first.is_alive());
+}
+
+/// A shell in a mount namespace of its own, where only root may mount.
+fn unshared(script: &str, plan: &Plan) -> Option<Process> {
+    let possible = Command::new("unshare").args(["-m", "true"]).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: mounting needs root and `unshare`");
+        return None;
+    }
+    let file = plan.file(1);
+    let state = plan.path("lb-b/state");
+    let script = format!("state={}\n{script}", state.display());
+    let mut shell = Command::new("unshare");
+    shell.args(["-m", "sh", "-ec", &script, "sh", env!("CARGO_BIN_EXE_vipward"), "run"]);
+    shell.args(["--node", "lb-b", "--config"]).arg(file);
+    shell.envs(Plan::environment(1));
+    Some(Process::spawn(shell, &plan.path("lb-b.log")))
+}
+
+#[test]
+fn a_read_only_disk() {
+    let (plan, _cloud) = plan_with_cloud();
+    let script = "mount -t tmpfs -o ro none $state; exec \"$@\"";
+    let Some(mut process) = unshared(script, &plan) else { return };
+    assert_eq!(process.wait_end(), Some(1));
+    let said = process.said();
+    let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+    let [sentence] = errors[..] else { panic!("{said}") };
+    for part in ["state.directory: ", "/lb-b/state", "read-only", "mount it writable"] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+}
+
+#[test]
+fn a_disk_that_turns_full_under_a_daemon_stops_no_takeover_and_leaves_a_gap() {
+    let plan = Plan::new();
+    let script = "mount -t tmpfs -o size=256k none $state; exec \"$@\"";
+    let Some(process) = unshared(script, &plan) else { return };
+    let cloud = plan.start_cloud();
+    let inside = process.id();
+    let nodes = [Some(plan.start_node(0)), Some(process), Some(plan.start_node(WITNESS))];
+    let mut cluster = Cluster::new(nodes, cloud, plan);
+    let master = cluster.wait_master();
+    cluster.wait_leads(master);
+    if master == 1 {
+        cluster.ask(0, &["switchover", "web"]).exits(0);
+        cluster.wait_leads(0);
+    }
+    let seen = format!("/proc/{inside}/root{}", cluster.plan.path("lb-b/state").display());
+    let filler = format!("{seen}/filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    cluster.kill(0);
+    cluster.wait_leads(1);
+    cluster.start_again(0);
+    cluster.wait_leads(1);
+    // Enough to write for what is left of the last block.
+    for master in [0, 1] {
+        cluster.ask(0, &["switchover", "web"]).exits(0);
+        cluster.wait_leads(master);
+    }
+    drop(file);
+    std::fs::remove_file(filler).unwrap();
+    cluster.ask(0, &["switchover", "web"]).exits(0);
+    wait_until("the journal tells of its gap", || {
+        let text = std::fs::read_to_string(format!("{seen}/journal.jsonl")).unwrap_or_default();
+        text.lines().any(|it| it.contains("\"journal-gap\"") && it.contains("\"lost\":"))
+    });
+    let said = cluster.node(1).said();
+    assert!(!said.contains("panicked"), "{said}");
 }

@@ -1,9 +1,11 @@
 //! Commands that need no daemon.
 
+use std::process::Stdio;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::fixture::{NAMES, Plan, vipward};
+use crate::fixture::{NAMES, Plan, command, vipward};
 
 #[test]
 fn keygen_makes_another_key_each_time_and_check_takes_its_file() {
@@ -140,4 +142,24 @@ fn check_cloud_tries_what_a_takeover_needs() {
     assert!(ran.stderr.contains("ec2:AssociateAddress"), "{ran:?}");
     // A witness calls nothing.
     plan.check(2, &["--cloud"]).exits(0);
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_no_panic() {
+    let plan = Plan::new();
+    let file = plan.file(0);
+    for args in [&["keygen"][..], &["schema"], &["check", "--config", file.to_str().unwrap()]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = command(args, &[]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{args:?}: {told}");
+        assert!(told.starts_with("error: the result cannot be written to stdout: "), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        // Nobody who reads on is nobody who misses something.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (silent, both) = (writer.try_clone().unwrap(), writer);
+        let ended = command(args, &[]).stdout(both).stderr(silent).status().unwrap();
+        assert_eq!(ended.code(), Some(0), "{args:?}");
+    }
 }

@@ -35,6 +35,31 @@ fn five() -> Config {
 }
 
 #[test]
+fn a_duplicate_renews_no_lease_twice() {
+    // Given a master of a cluster of five, where three must renew,
+    let mut rig = Rig::new(five());
+    for peer in [W, NodeId(3), NodeId(4)] {
+        rig.beat(peer, Beat::idle());
+    }
+    let request = stand(&mut rig);
+    rig.vote(W, &request, Vote::Granted);
+    rig.vote(NodeId(3), &request, Vote::Granted);
+    let end = rig.now + rig.group().lease_left;
+    // when one voter's answer to its next heartbeat arrives four times,
+    rig.pass(millis(900));
+    let beat = next_beat(&mut rig, W);
+    for _ in 0..4 {
+        let input = rig.renewing(W, &beat);
+        rig.give(input);
+    }
+    // then the lease ends as before; a second voter's answer renews it.
+    assert_eq!(rig.now + rig.group().lease_left, end);
+    let input = rig.renewing(NodeId(4), &beat);
+    rig.give(input);
+    assert_eq!(rig.now + rig.group().lease_left, beat.sent_at + OWN_LEASE);
+}
+
+#[test]
 fn an_answer_meant_for_an_earlier_life_is_no_vote() {
     // Given a candidate,
     let (mut rig, request) = candidate();

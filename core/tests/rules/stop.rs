@@ -161,3 +161,11 @@ fn stopping_all_in_turn_and_starting_all_again_moves_no_more_than_needed() {
     assert_eq!(net.masters(), [B], "the holder that the cloud shows");
     assert_eq!(net.moves, [B]);
 }
+
+#[test]
+fn one_that_hears_no_majority_stops_without_an_answer() {
+    // Given a Holding master that nobody can acknowledge anything to, then it does not wait.
+    let mut rig = holding();
+    rig.pass(LEASE * 2);
+    assert!(stopped(&rig.give(Input::Stop)));
+}

@@ -289,3 +289,23 @@ fn the_budget_of_moves_is_per_hour() {
     net.run(H * 5);
     assert_eq!(net.told, [Ok(Done::Leads(B))]);
 }
+
+#[test]
+fn a_command_passed_on_over_two_links_is_carried_out_once() {
+    // Given a master, when a peer's command arrives over two links,
+    let mut rig = master();
+    let switchover = Switchover { group: WEB, to: Some(B), force: false };
+    let command = PeerCommand::Switchover(switchover);
+    let request = Request::Operator(OperatorRequest { send: SendNumber(9_000), command });
+    let first = rig.request(B, request.clone());
+    let (_, offered) = offer(&first);
+    let second = rig.request(B, request.clone());
+    // then the copy begins nothing and is not refused as another handover;
+    assert_eq!(commands(&second), []);
+    assert_eq!(operator_answers(&second), []);
+    // both are answered alike, and so is one that comes later still.
+    let refusal = Err(Refusal::Preflight(B));
+    let out = crate::handover::answer_offer(&mut rig, B, offered.send, refusal);
+    assert_eq!(operator_answers(&out), [refusal, refusal]);
+    assert_eq!(operator_answers(&rig.request(B, request)), [refusal]);
+}

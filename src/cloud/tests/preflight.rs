@@ -1,5 +1,7 @@
 //! What the preflight says.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 
 /// The problems, where `script` answers.
@@ -122,5 +124,31 @@ async fn the_loop_tells_the_core() {
     let first = tokio::time::timeout(10 * SECOND, told.recv()).await.unwrap();
     let Some(Input::Preflight { problems }) = first else { panic!("{first:?}") };
     assert!(!problems.is_empty());
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_denied_call_is_followed_by_a_preflight_at_once() {
+    let allowed = Arc::new(AtomicBool::new(true));
+    let permission = Arc::clone(&allowed);
+    let stub = Stub::new(move |form| match &*form["Action"] {
+        "AssociateAddress" if !permission.load(Ordering::Relaxed) => {
+            error(403, "UnauthorizedOperation")
+        }
+        _ => healthy(form, "eni-b"),
+    });
+    let stub = stub.await;
+    let cloud = cloud(&stub).await;
+    // Given a node that has just proven that it could take over,
+    let (inputs, mut told) = mpsc::channel(4);
+    let running = tokio::spawn(run_preflight(cloud.clone(), inputs));
+    let first = tokio::time::timeout(10 * SECOND, told.recv()).await.unwrap();
+    assert!(matches!(&first, Some(Input::Preflight { problems }) if problems.is_empty()));
+    // when its claim is denied all the same,
+    allowed.store(false, Ordering::Relaxed);
+    cloud.execute(associate(true), &clock()).await;
+    // then the core is told long before the next minute.
+    let second = tokio::time::timeout(10 * SECOND, told.recv()).await.unwrap();
+    assert!(matches!(&second, Some(Input::Preflight { problems }) if !problems.is_empty()));
     running.abort();
 }
