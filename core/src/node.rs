@@ -94,7 +94,7 @@ impl Node {
                 let how = Heard::Answered { asked_at };
                 // One meant for an earlier life of this node tells nothing of now.
                 if ours && self.hear(now, from, boot, link, how, out) {
-                    self.on_answer(now, from, boot, answer, out);
+                    self.on_answer(now, from, answer, out);
                 }
             }
             Input::BootAnswered { peer, boot, link } => {
@@ -329,15 +329,7 @@ impl Node {
         }
     }
 
-    fn on_answer(
-        &mut self,
-        now: Timestamp,
-        from: NodeId,
-        boot: BootId,
-        answer: Answer,
-        out: &mut Vec<Output>,
-    ) {
-        let _ = boot;
+    fn on_answer(&mut self, now: Timestamp, from: NodeId, answer: Answer, out: &mut Vec<Output>) {
         match answer {
             Answer::Heartbeat(answer) => {
                 // Only for a send that is remembered, and truly echoed.
