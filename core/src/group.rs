@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::GroupConfig;
 use crate::event::{Event, EventKind, RoleName};
 use crate::handover::Handover;
+use crate::local::Local;
 use crate::message::{Denial, Evidence, Promised, Rank, TakeBack};
 use crate::mutation::{Mutation, active};
 use crate::ownership::Ownership;
@@ -54,6 +55,7 @@ pub(crate) struct Group {
     /// Who would preempt this master, and since when it could.
     pub(crate) better: Option<(NodeId, Timestamp)>,
     pub(crate) ownership: Ownership,
+    pub(crate) local: Local,
     /// When the master changed, within the last hour.
     pub(crate) moves: VecDeque<Timestamp>,
     /// The account of the takeover under way.
@@ -194,6 +196,7 @@ impl Group {
             handover: None,
             better: None,
             ownership: Ownership::new(s.started, config),
+            local: Local::new(config),
             moves: VecDeque::new(),
             failover: None,
             voted: None,

@@ -41,6 +41,8 @@ mutations! {
     DeposedByTermSeen = "deposed-by-term-seen", "A master steps down for a higher term merely seen.";
     HoldingActs = "holding-acts", "A master goes on acting when its lease is over.";
     RoleUnjournaled = "role-unjournaled", "A role change is not journaled.";
+    KernelKept = "kernel-kept", "A former master's kernel keeps the addresses.";
+    OneReadIsMove = "one-read-is-move", "One read is enough to call an address without ids moved.";
     StandsWithoutNeed = "stands-without-need", "A backup stands while the master is heard.";
 }
 

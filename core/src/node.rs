@@ -125,6 +125,12 @@ impl Node {
                     }
                 }
             }
+            Input::Kernel { group, address, state } => {
+                let mut cx = Cx { now, s: &mut self.s, out };
+                if let Some(group) = self.groups.get_mut(group.index()) {
+                    group.on_kernel(&mut cx, address, &state);
+                }
+            }
             Input::OwnershipHint { group } => {
                 if let Some(group) = self.groups.get_mut(group.index()) {
                     group.ownership.hint(now);
@@ -558,6 +564,7 @@ impl Node {
             group.preempt_if_due(cx);
             group.advance_handover(cx);
             group.drive_addresses(cx);
+            group.run_hooks(cx);
         });
         self.end_forwards(now, out);
         self.persist(out);
@@ -743,6 +750,7 @@ impl Node {
                 // Where no majority is heard, nobody can acknowledge, and nobody can take over.
                 && (group.taken_back(&self.s) || !self.s.hears_majority(now))
                 && !group.ownership.is_calling()
+                && !group.leaves_kernel_later(&self.s)
         });
         if (given_up || until <= now) && !self.s.stopped {
             self.s.stopped = true;

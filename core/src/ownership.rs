@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{ClaimMode, GroupConfig};
+use crate::config::{AddressKind, ClaimMode, GroupConfig};
 use crate::event::{AlarmName, Event, EventKind, OwnershipName};
 use crate::group::{Group, Role};
 use crate::input::{Association, CallOutcome, CallReply, Observation};
@@ -48,19 +48,28 @@ const REMEMBERED_ASSOCIATIONS: usize = 8;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Ownership {
     pub(crate) addresses: Vec<Address>,
-    /// When the next read is due.
+    /// When the next reads are due: one for each kind of address.
     read_at: Timestamp,
-    /// The read under way, since when.
-    reading: Option<(CallId, Timestamp)>,
+    /// The reads under way.
+    reading: Vec<Reading>,
     /// Reads that failed in a row.
     read_failures: u32,
     /// Since when a claim is watched for calls that land late.
     guarded_since: Option<Timestamp>,
 }
 
+/// A read under way.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct Reading {
+    call: CallId,
+    kind: AddressKind,
+    began: Timestamp,
+}
+
 /// One address.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Address {
+    kind: AddressKind,
     pub(crate) ip: Option<IpAddr>,
     pub(crate) known: Known,
     /// When the cloud last confirmed what is known.
@@ -129,7 +138,8 @@ enum Permit {
 
 impl Ownership {
     pub(crate) fn new(now: Timestamp, config: &GroupConfig) -> Self {
-        let address = Address {
+        let address = |kind: &AddressKind| Address {
+            kind: *kind,
             ip: None,
             known: Known::Unknown,
             verified_at: None,
@@ -148,9 +158,9 @@ impl Ownership {
             repairs: VecDeque::new(),
         };
         Self {
-            addresses: config.addresses.iter().map(|_| address.clone()).collect(),
+            addresses: config.addresses.iter().map(address).collect(),
             read_at: now,
-            reading: None,
+            reading: Vec::new(),
             read_failures: 0,
             guarded_since: None,
         }
@@ -257,6 +267,7 @@ impl Group {
         if matches!(self.role, Role::None) {
             return;
         }
+        self.order_kernel(cx); // Before the cloud sends traffic here.
         for index in 0..self.ownership.addresses.len() {
             self.drive_address(cx, AddressId(u8::try_from(index).unwrap_or(u8::MAX)));
         }
@@ -290,7 +301,7 @@ impl Group {
             // Not without a fresh look, and then decided anew; after a read that failed, its pause.
             address.plan = Plan::Claim { permit: Permit::Undecided, why };
             let looked = address.looked_at.is_some_and(|at| at >= address.changed_at);
-            let idle = self.ownership.reading.is_none() && self.ownership.read_failures == 0;
+            let idle = self.ownership.reading.is_empty() && self.ownership.read_failures == 0;
             if idle && !looked {
                 self.ownership.read_at = cx.now;
             }
@@ -345,20 +356,33 @@ impl Group {
     }
 
     fn read_if_due(&mut self, cx: &mut Cx<'_>) {
-        if self.ownership.reading.is_some() || cx.now < self.ownership.read_at {
+        if !self.ownership.reading.is_empty() || cx.now < self.ownership.read_at {
             return;
         }
-        let call = cx.s.new_call();
-        self.ownership.reading = Some((call, cx.now));
-        let addresses = (0..).map(AddressId).take(self.ownership.addresses.len()).collect();
-        cx.out.push(Output::Call(CloudCall {
-            id: call,
-            group: self.id,
-            term: self.term(),
-            operation: Operation::Describe { addresses },
-            not_after: None,
-            timeout: cx.s.config.call_timeout,
-        }));
+        // What a read shows, a hint or a failure may bring the next one forward.
+        let reconcile = cx.s.config.timing.reconcile_interval;
+        self.ownership.read_at = self.ownership.next_read(cx.now, reconcile);
+        for kind in AddressKind::ALL {
+            let of_kind = |(id, address): (AddressId, &Address)| {
+                (address.kind == kind).then_some(id)
+            };
+            let ids = (0..).map(AddressId);
+            let addresses: Vec<_> =
+                ids.zip(&self.ownership.addresses).filter_map(of_kind).collect();
+            if addresses.is_empty() {
+                continue;
+            }
+            let call = cx.s.new_call();
+            self.ownership.reading.push(Reading { call, kind, began: cx.now });
+            cx.out.push(Output::Call(CloudCall {
+                id: call,
+                group: self.id,
+                term: self.term(),
+                operation: Operation::Describe { kind, addresses },
+                not_after: None,
+                timeout: cx.s.config.call_timeout,
+            }));
+        }
     }
 
     /// A cloud call ended. Whether it was one of this group.
@@ -370,10 +394,11 @@ impl Group {
         request_id: Option<&Arc<str>>,
         took: Duration,
     ) -> bool {
-        if let Some((_, began)) = self.ownership.reading.filter(|(id, _)| *id == call) {
-            self.ownership.reading = None;
-            self.on_read(cx, began, outcome);
-            self.journal_read(cx, call, outcome, request_id, took);
+        let reading = self.ownership.reading.iter().position(|reading| reading.call == call);
+        if let Some(index) = reading {
+            let reading = self.ownership.reading.remove(index);
+            self.on_read(cx, reading, outcome);
+            self.journal_read(cx, reading, outcome, request_id, took);
             return true;
         }
         let found = self.ownership.addresses.iter_mut().enumerate().find_map(|(index, address)| {
@@ -400,7 +425,7 @@ impl Group {
     fn journal_read(
         &self,
         cx: &mut Cx<'_>,
-        call: CallId,
+        reading: Reading,
         outcome: &CallOutcome,
         request_id: Option<&Arc<str>>,
         took: Duration,
@@ -408,9 +433,10 @@ impl Group {
         if matches!(outcome, CallOutcome::Ok(_)) {
             return;
         }
+        let described = Operation::Describe { kind: reading.kind, addresses: Vec::new() };
         let kind = EventKind::CallFinished {
-            call,
-            operation: "DescribeAddresses",
+            call: reading.call,
+            operation: described.as_str(),
             address: None,
             outcome: outcome.as_str(),
             detail: outcome.detail(),
@@ -515,8 +541,7 @@ impl Group {
         }
     }
 
-    fn on_read(&mut self, cx: &mut Cx<'_>, began: Timestamp, outcome: &CallOutcome) {
-        let reconcile = cx.s.config.timing.reconcile_interval;
+    fn on_read(&mut self, cx: &mut Cx<'_>, reading: Reading, outcome: &CallOutcome) {
         let CallOutcome::Ok(CallReply::Described(observations)) = outcome else {
             self.ownership.read_failures = self.ownership.read_failures.saturating_add(1);
             let pause = RETRY_LEAST * (1 << self.ownership.read_failures.min(5));
@@ -524,10 +549,11 @@ impl Group {
             self.ownership.read_at = cx.now + RETRY_LEAST + pause;
             return;
         };
-        self.ownership.read_failures = 0;
-        self.ownership.read_at = self.ownership.next_read(cx.now, reconcile);
+        if self.ownership.reading.is_empty() {
+            self.ownership.read_failures = 0;
+        }
         for observation in observations {
-            self.observe(cx, began, observation);
+            self.observe(cx, reading.began, observation);
         }
         self.account_verification(cx);
     }
@@ -670,10 +696,8 @@ impl Group {
         if self.ownership.addresses.is_empty() || matches!(self.role, Role::None) {
             return Timestamp::NEVER;
         }
-        let read = match self.ownership.reading {
-            Some(_) => Timestamp::NEVER,
-            None => self.ownership.read_at,
-        };
+        let idle = self.ownership.reading.is_empty();
+        let read = if idle { self.ownership.read_at } else { Timestamp::NEVER };
         let master = matches!(self.role, Role::Master(_));
         let retries = self.ownership.addresses.iter().filter(|_| master).map(|address| {
             let waits = matches!(address.plan, Plan::Claim { .. })
@@ -721,9 +745,14 @@ impl Address {
         }
         // Reads are stale for a while after a change, and not for ever.
         let fresh = self.acknowledged_at.is_some_and(|at| now.since(at) < STALENESS);
+        let ids = self.kind.changes_have_ids();
         match seen {
-            Some(_) if known && fresh => Judgement::Stale,
-            // Nobody held it before either: here an id is missing that would tell.
+            Some(_) if ids && known && fresh => Judgement::Stale,
+            // Where no id would tell a move from a stale read, two reads must agree.
+            Some(_) if !ids && !active(Mutation::OneReadIsMove) && !self.is_agreed(now) => {
+                Judgement::LookAgain
+            }
+            // Nobody held it before either.
             None if known && !self.is_agreed(now) => Judgement::LookAgain,
             Some(_) | None => Judgement::Elsewhere,
         }
@@ -737,17 +766,25 @@ impl Address {
 
     /// The next call of a claim; `None` if that needs a fresh read first.
     fn next_operation(&self, address: AddressId, fenced: bool, me: NodeId) -> Option<Operation> {
+        let claim = |over: bool| match self.kind {
+            AddressKind::ElasticIp => Operation::Associate { address, reassociate: over },
+            AddressKind::SecondaryIp => Operation::Assign { address, reassign: over },
+        };
         if !fenced {
-            return Some(Operation::Associate { address, reassociate: true });
+            return Some(claim(true));
         }
         match &self.observed {
             None => None,
             Some((Some(held), _)) if held.holder == Holder::Node(me) => None,
-            Some((Some(held), _)) => {
-                let association = held.id.clone();
-                Some(Operation::Disassociate { address, association })
-            }
-            Some((None, _)) => Some(Operation::Associate { address, reassociate: false }),
+            Some((Some(held), _)) => Some(match self.kind {
+                AddressKind::ElasticIp => {
+                    Operation::Disassociate { address, association: held.id.clone() }
+                }
+                AddressKind::SecondaryIp => {
+                    Operation::Unassign { address, interface: held.id.clone() }
+                }
+            }),
+            Some((None, _)) => Some(claim(false)),
         }
     }
 

@@ -154,6 +154,8 @@ impl Rig {
             | Output::Answer { .. }
             | Output::Probe { .. }
             | Output::OperatorDone { .. }
+            | Output::Kernel { .. }
+            | Output::Hook(_)
             | Output::Event(_)
             | Output::Stopped => None,
         }

@@ -256,8 +256,10 @@ impl Judge {
                 self.rig.held = held;
                 self.rig.read()
             }
-            (_, Operation::Associate { .. }) => associated(&format!("mine{}", call.id.0)),
-            (_, Operation::Disassociate { .. }) => CallOutcome::Ok(CallReply::Disassociated),
+            (_, Operation::Associate { .. } | Operation::Assign { .. }) => associated(&format!("mine{}", call.id.0)),
+            (_, Operation::Disassociate { .. } | Operation::Unassign { .. }) => {
+                CallOutcome::Ok(CallReply::Disassociated)
+            }
         };
         self.step(finished(&call, outcome));
     }
@@ -352,7 +354,11 @@ impl Judge {
                 self.pending.push(durable.clone());
             }
             Output::Stopped => self.ended = true,
-            Output::Probe { .. } | Output::OperatorDone { .. } | Output::Event(_) => {}
+            Output::Probe { .. }
+            | Output::OperatorDone { .. }
+            | Output::Kernel { .. }
+            | Output::Hook(_)
+            | Output::Event(_) => {}
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) fn votes(out: &[Output]) -> Vec<Vote> {
         | Output::Call(_)
         | Output::Persist(_)
         | Output::OperatorDone { .. }
+        | Output::Kernel { .. }
+        | Output::Hook(_)
         | Output::Event(_)
         | Output::Stopped => None,
     });

@@ -156,7 +156,7 @@ impl World {
         let InFlight { node, call, .. } = &self.cloud.calls[id];
         let (node, group) = (*node, call.group.index());
         let outcome = match &call.operation {
-            Operation::Describe { addresses } => {
+            Operation::Describe { kind: _, addresses } => {
                 let stale = {
                     let mix = &self.plan.mix.cloud;
                     let settled = !self.faults && self.plan.scenario == Scenario::Swarm;
@@ -171,7 +171,8 @@ impl World {
                 });
                 CallOutcome::Ok(CallReply::Described(seen.collect()))
             }
-            Operation::Associate { address, reassociate } => {
+            Operation::Associate { address, reassociate }
+            | Operation::Assign { address, reassign: reassociate } => {
                 let (address, reassociate) = (address.index(), *reassociate);
                 match self.cloud.addresses[group][address].now() {
                     Some((Owner::Node(owner), association)) if owner == node => {
@@ -186,7 +187,8 @@ impl World {
                     }
                 }
             }
-            Operation::Disassociate { address, association } => {
+            Operation::Disassociate { address, association }
+            | Operation::Unassign { address, interface: association } => {
                 let address = address.index();
                 let now = self.cloud.addresses[group][address].now();
                 if now.is_some_and(|(_, id)| association_id(id) == *association) {

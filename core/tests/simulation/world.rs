@@ -253,6 +253,7 @@ impl World {
             }
             Output::Persist(durable) => self.write(node, durable),
             Output::OperatorDone { id, result } => self.command_done(node, id, result),
+            Output::Kernel { .. } | Output::Hook(_) => {}
             Output::Event(event) => {
                 if let vipward_core::EventKind::RoleChanged { .. } = event.kind {
                     self.maybe_strike(node);

@@ -129,7 +129,10 @@ impl Observer {
         let same = account.term == term;
         let reassociate = match call.operation {
             Operation::Associate { reassociate, .. } => reassociate,
-            Operation::Disassociate { .. } | Operation::Describe { .. } => false,
+            Operation::Assign { reassign, .. } => reassign,
+            Operation::Disassociate { .. }
+            | Operation::Unassign { .. }
+            | Operation::Describe { .. } => false,
         };
         if reassociate && life.config.claim == ClaimMode::Fenced {
             return Err("unconditional, though claims are fenced".into());

@@ -225,6 +225,8 @@ impl Observer {
             | Output::Probe { .. }
             | Output::Persist(_)
             | Output::OperatorDone { .. }
+            | Output::Kernel { .. }
+            | Output::Hook(_)
             | Output::Stopped => {}
         }
     }
