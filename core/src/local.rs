@@ -119,9 +119,7 @@ impl Group {
         let (point, role, cause): (_, _, Option<Cause>) = match &self.role {
             Role::Master(master) => (HookPoint::Master, RoleName::Master, Some(master.cause)),
             Role::Holding(it) => (HookPoint::Holding, RoleName::Holding, Some(it.cause)),
-            Role::Backup if self.another_leads(cx) => {
-                (HookPoint::Backup, RoleName::Backup, None)
-            }
+            Role::Backup if self.another_leads(cx) => (HookPoint::Backup, RoleName::Backup, None),
             Role::None | Role::Backup => return,
         };
         if self.local.told == Some(role) {

@@ -363,9 +363,8 @@ impl Group {
         let reconcile = cx.s.config.timing.reconcile_interval;
         self.ownership.read_at = self.ownership.next_read(cx.now, reconcile);
         for kind in AddressKind::ALL {
-            let of_kind = |(id, address): (AddressId, &Address)| {
-                (address.kind == kind).then_some(id)
-            };
+            let of_kind =
+                |(id, address): (AddressId, &Address)| (address.kind == kind).then_some(id);
             let ids = (0..).map(AddressId);
             let addresses: Vec<_> =
                 ids.zip(&self.ownership.addresses).filter_map(of_kind).collect();

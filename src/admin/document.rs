@@ -61,6 +61,8 @@ pub struct AddressDocument {
     pub ownership: String,
     pub holder: Option<String>,
     pub verified_ms_ago: Option<u64>,
+    /// What this machine's kernel has of it, `present` or `absent`; null where it is not asked.
+    pub kernel: Option<String>,
 }
 
 /// One peer.
@@ -234,6 +236,7 @@ impl Surroundings<'_> {
             ownership: address.ownership.as_str().to_owned(),
             holder: holder.map(|holder| self.names.holder(holder).to_owned()),
             verified_ms_ago: address.verified_ago.map(millis),
+            kernel: address.kernel.map(|it| it.as_str().into()),
         }
     }
 

@@ -95,7 +95,7 @@ impl Cloud {
             return (CallOutcome::NotStarted, None);
         }
         let answer = match &call.operation {
-            Operation::Describe { addresses } => {
+            Operation::Describe { kind: _, addresses } => {
                 describe(client, cluster, &own, call.group, addresses).await
             }
             Operation::Associate { address, reassociate } => {
@@ -106,6 +106,9 @@ impl Cloud {
             }
             Operation::Disassociate { address: _, association } => {
                 disassociate(client, association, fence.clone()).await
+            }
+            Operation::Assign { .. } | Operation::Unassign { .. } => {
+                return (failed("secondary addresses are not in this version"), None);
             }
         };
         match fence {
@@ -127,7 +130,10 @@ fn way_out_may_have_changed(operation: &Operation, outcome: &CallOutcome) -> boo
         Operation::Associate { .. } => {
             outcome.is_unknown() || matches!(outcome, CallOutcome::Ok(_))
         }
-        Operation::Describe { .. } | Operation::Disassociate { .. } => {
+        Operation::Describe { .. }
+        | Operation::Disassociate { .. }
+        | Operation::Assign { .. }
+        | Operation::Unassign { .. } => {
             matches!(outcome, CallOutcome::Timeout)
         }
     }
@@ -280,11 +286,14 @@ fn name_in_span(cluster: &Cluster, call: &CloudCall) {
     span.record("group", group.map_or("", |group| &*group.name));
     let allocation = |address: &AddressId| cluster.allocation(call.group, *address);
     match &call.operation {
-        Operation::Describe { addresses } => {
+        Operation::Describe { kind: _, addresses } => {
             let named: Vec<_> = addresses.iter().filter_map(allocation).collect();
             span.record("address", named.join(","));
         }
-        Operation::Associate { address, .. } | Operation::Disassociate { address, .. } => {
+        Operation::Associate { address, .. }
+        | Operation::Disassociate { address, .. }
+        | Operation::Assign { address, .. }
+        | Operation::Unassign { address, .. } => {
             span.record("address", allocation(address).unwrap_or_default());
         }
     }

@@ -177,6 +177,12 @@ fn describe(event: &Event, names: &Names) -> Record {
             .with("detail", detail.as_deref())
             .with("request_id", request_id.as_deref())
             .with("ms", millis(*took)),
+        EventKind::KernelChanged { address: changed, presence, reason } => {
+            Record::new("kernel-changed")
+                .with("address", address(*changed))
+                .with("kernel", presence.as_str())
+                .with("reason", *reason)
+        }
         EventKind::OwnershipChanged { address: changed, ownership, holder, reason } => {
             Record::new("ownership-changed")
                 .with("address", address(*changed))
@@ -244,7 +250,9 @@ fn about(record: Record, name: AlarmName, names: &Names) -> Record {
     let of = |record: Record, group: GroupId| record.of_group(names.group(group));
     match name {
         AlarmName::NoMajority(group) | AlarmName::MovesExhausted(group) => of(record, group),
-        AlarmName::ClaimFailing(group, address) | AlarmName::AddressFight(group, address) => {
+        AlarmName::ClaimFailing(group, address)
+        | AlarmName::AddressFight(group, address)
+        | AlarmName::KernelAddress(group, address) => {
             of(record, group).with("address", names.address(group, address))
         }
         AlarmName::ConfigDrift(peer) | AlarmName::DuplicateNode(peer) => {

@@ -7,22 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipward_core::{BootId, Durable, Input, Node, NodeId};
 
 use super::ask::{self, Runtime};
-use super::heart::{Ask, Hands, Happened, Heart};
-use super::{clock, narrator, realtime, reload, translate};
+use super::heart::Happened;
+use super::thread::HeartThread;
+use super::{clock, narrator, reload, translate};
 use crate::cloud::{self, Cloud, CloudStartError};
 use crate::config::{self, Config, ConfigErrors, NodeChoice};
 use crate::journal::{Journal, Record};
 use crate::names::Names;
 use crate::state::{self, StateError};
 use crate::telemetry::{Metrics, Telemetry, TelemetryError};
-use crate::transport::{self, BindError, KeyError, Keys, Rejection, Stats, Transport};
-use crate::{admin, checks};
+use crate::transport::{self, BindError, KeyError, Keys, Rejection, Stats};
+use crate::{admin, checks, hooks, kernel};
 
 /// Inputs that may wait for the core: far more than it ever has.
 const INPUTS: usize = 4096;
@@ -31,6 +32,8 @@ const CALLS: usize = 2048;
 /// Events that may wait for the journal.
 const EVENTS: usize = 4096;
 const ASKS: usize = 64;
+/// Hooks that may wait for those before them.
+const HOOKS: usize = 256;
 /// How long instance metadata is asked who this machine is, when nothing else tells.
 const IDENTITY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the first cloud call waits until ids and credentials are known.
@@ -216,6 +219,8 @@ impl Daemon {
         let (events, core_events) = mpsc::channel(EVENTS);
         let (asks, core_asks) = mpsc::channel(ASKS);
         let (persist, orders) = watch::channel(None);
+        let (kernel, wanted) = watch::channel(kernel::Wanted::new());
+        let (hooks, core_hooks) = mpsc::channel(HOOKS);
         let seed = u64::from_le_bytes(random()?);
         let node = Node::new(Arc::new(core), self.boot, seed, durable, clock::now());
         let metrics = self.telemetry.metrics().clone();
@@ -226,6 +231,8 @@ impl Daemon {
             inputs: self.inputs.clone(),
             stats: Arc::clone(&self.stats),
             calls,
+            kernel,
+            hooks,
             persist,
             events,
             events_lost: Arc::clone(&events_lost),
@@ -234,6 +241,7 @@ impl Daemon {
         let ended = heart.start(core_inputs, core_asks).await?;
 
         self.spawn_edges(store, orders, core_calls, (core_events, events_lost));
+        self.spawn_local(wanted, core_hooks);
         let checks_stop = self.stop.child_token();
         self.spawn(checks::run(check_settings, self.inputs.clone(), checks_stop.clone()));
         let runtime = Arc::new(Runtime::new(
@@ -287,6 +295,19 @@ impl Daemon {
             self.telemetry.metrics().clone(),
             lost,
         ));
+    }
+
+    /// What belongs to this machine: the kernel's addresses, and the operator's hooks. Both end
+    /// their work before the daemon ends.
+    fn spawn_local(
+        &self,
+        wanted: watch::Receiver<kernel::Wanted>,
+        orders: mpsc::Receiver<vipward_core::Hook>,
+    ) {
+        let Identified { config, me, .. } = &self.identified;
+        let settings = translate::kernel(config, *me);
+        self.tasks.spawn(kernel::run(settings, wanted, self.inputs.clone(), self.stop.clone()));
+        self.tasks.spawn(hooks::run(translate::hooks(config), orders, self.stop.clone()));
     }
 
     /// Whether this node can hold any group. A witness calls no cloud.
@@ -350,90 +371,6 @@ impl Daemon {
             telemetry.shutdown(LAST_WORDS);
         });
         let _ = tokio::time::timeout(LAST_WORDS * 2, last).await;
-    }
-}
-
-/// Everything that moves to the heartbeat thread.
-struct HeartThread {
-    node: Node,
-    links: transport::Settings,
-    inputs: mpsc::Sender<Input>,
-    stats: Arc<Stats>,
-    calls: mpsc::Sender<vipward_core::CloudCall>,
-    persist: watch::Sender<Option<Durable>>,
-    events: mpsc::Sender<Happened>,
-    events_lost: Arc<AtomicU64>,
-    metrics: Metrics,
-}
-
-impl HeartThread {
-    /// Starts the thread; returns when the links listen. The receiver tells its end.
-    async fn start(
-        self,
-        inputs: mpsc::Receiver<Input>,
-        asks: mpsc::Receiver<Ask>,
-    ) -> Result<oneshot::Receiver<()>, RunError> {
-        let (bound, listening) = oneshot::channel();
-        let (ended, end) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("heartbeat".into());
-        thread
-            .spawn(move || {
-                self.run(bound, inputs, asks);
-                let _ = ended.send(()); // Nobody waits if the start failed.
-            })
-            .map_err(|source| RunError::System { what: "start the heartbeat thread", source })?;
-        match listening.await {
-            Ok(Ok(())) => Ok(end),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(RunError::Machine("error: the heartbeat thread ended at once".into())),
-        }
-    }
-
-    fn run(
-        self,
-        bound: oneshot::Sender<Result<(), RunError>>,
-        inputs: mpsc::Receiver<Input>,
-        asks: mpsc::Receiver<Ask>,
-    ) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(source) => {
-                let what = "start the heartbeat thread";
-                let _ = bound.send(Err(RunError::System { what, source }));
-                return;
-            }
-        };
-        if std::env::var_os("VIPWARD_REALTIME").is_none_or(|value| value != "off") {
-            let realtime::Permitted { priority, memory } = realtime::request();
-            tracing::info!(
-                priority = priority.as_ref().map_or_else(String::as_str, |()| "real-time"),
-                memory = memory.as_ref().map_or_else(String::as_str, |()| "locked"),
-                "the heartbeat thread"
-            );
-        }
-        runtime.block_on(async move {
-            let bind = transport::bind(self.links, self.inputs, self.stats);
-            let transport: Transport = match bind.await {
-                Ok(transport) => transport,
-                Err(error) => {
-                    let _ = bound.send(Err(error.into()));
-                    return;
-                }
-            };
-            let _ = bound.send(Ok(())); // The daemon waits for this.
-            let metrics = self.metrics;
-            let hands = Hands {
-                transport,
-                calls: self.calls,
-                persist: self.persist,
-                events: self.events,
-                events_lost: self.events_lost,
-                stalled: Box::new(move |by| metrics.loop_stall(by)),
-            };
-            let transport = Heart::new(self.node, hands).beat(inputs, asks).await;
-            // Last of all: while the listener is open, no peer takes this process for dead.
-            transport.shutdown().await;
-        });
     }
 }
 

@@ -9,7 +9,9 @@ use vipward_core::{BootId, NodeId};
 use crate::checks;
 use crate::cloud;
 use crate::config::{self, Address, Config};
+use crate::hooks;
 use crate::journal;
+use crate::kernel;
 use crate::names::{AddressNames, GroupNames, Names, NodeNames};
 use crate::state;
 use crate::telemetry;
@@ -165,6 +167,14 @@ pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, St
         Ok(checks::Check { name: check.name.clone(), kind, interval, timeout })
     });
     Ok(checks::Settings { checks: checks.collect::<Result<_, String>>()? })
+}
+
+pub(crate) fn kernel(_config: &Config, _me: NodeId) -> kernel::Settings {
+    kernel::Settings::default()
+}
+
+pub(crate) fn hooks(_config: &Config) -> hooks::Settings {
+    hooks::Settings::default()
 }
 
 pub(crate) fn state(config: &Config) -> state::Settings {

@@ -88,6 +88,7 @@ impl Metrics {
             | EventKind::VoteDenied { .. }
             | EventKind::CallStarted { .. }
             | EventKind::OwnershipChanged { .. }
+            | EventKind::KernelChanged { .. }
             | EventKind::PeerUp { .. }
             | EventKind::PeerDown { .. }
             | EventKind::LinkUp { .. }

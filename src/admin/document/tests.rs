@@ -33,6 +33,7 @@ pub(in crate::admin) fn status() -> Status {
                 ownership: OwnershipName::Owned,
                 holder: Some(Holder::Node(NodeId(0))),
                 verified_ago: Some(Duration::from_millis(812)),
+                kernel: None,
             }],
         }],
         peers: vec![
@@ -91,7 +92,7 @@ fn the_document_is_the_contracts() {
         "groups":[{"name":"web","role":"master","term":42,"master":"lb-a","lease_left_ms":512,
             "priority":200,"effective_priority":150,"quorum":true,
             "addresses":[{"kind":"elastic-ip","id":"eipalloc-0abc","address":"198.51.100.10",
-                "ownership":"owned","holder":"lb-a","verified_ms_ago":812}]}],
+                "ownership":"owned","holder":"lb-a","verified_ms_ago":812,"kernel":null}]}],
         "peers":[
             {"name":"lb-b","role":"balancer","standing":"probation","digest":digest,"links":[
                 {"address":"10.0.1.11:7400","up":true,"rtt_us":310,"last_heard_ms":90},

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use vipward_core::{
-    AddressId, Association, AssociationId, CallId, CallOutcome, CallReply, CloudCall, GroupId,
-    Holder, Input, NodeId, Observation, Operation, Term, Timestamp,
+    AddressId, AddressKind, Association, AssociationId, CallId, CallOutcome, CallReply, CloudCall,
+    GroupId, Holder, Input, NodeId, Observation, Operation, Term, Timestamp,
 };
 
 use super::*;
@@ -83,7 +83,10 @@ fn disassociate() -> CloudCall {
 }
 
 fn read() -> CloudCall {
-    call(Operation::Describe { addresses: vec![AddressId(0), AddressId(1)] })
+    call(Operation::Describe {
+        kind: AddressKind::ElasticIp,
+        addresses: vec![AddressId(0), AddressId(1)],
+    })
 }
 
 /// Answers `AssociateAddress` with `reply` and all else in health; what one such call comes to.
@@ -367,7 +370,8 @@ async fn region_ids_and_credentials_come_from_metadata() {
     println!("preflight: {:?}", cloud.preflight().await);
     println!("{:?}", cloud.execute(associate(true), &clock()).await);
     println!("{:?}", cloud.execute(associate(false), &clock()).await);
-    let one = call(Operation::Describe { addresses: vec![AddressId(0)] });
+    let one =
+        call(Operation::Describe { kind: AddressKind::ElasticIp, addresses: vec![AddressId(0)] });
     println!("{:?}", cloud.execute(one, &clock()).await);
     println!("preflight: {:?}", cloud.preflight().await);
 }
