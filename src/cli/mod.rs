@@ -199,7 +199,7 @@ fn refused(error: &RunError) -> Exit {
         print::err(format_args!("{prefix}{line}"));
     }
     match error {
-        RunError::Config(_) => Exit::Usage,
+        RunError::Config(_) | RunError::Usage(_) => Exit::Usage,
         RunError::Machine(_)
         | RunError::Keys { .. }
         | RunError::State(_)

@@ -60,11 +60,11 @@ fn kind(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKind
             );
             None
         }
-        [unbuilt @ ("unit" | "interface")] => {
+        [unbuilt @ "interface"] => {
             findings.error(
                 &format!("{path}.{unbuilt}"),
                 "is not in this version, and a check that is not run would hide a failure; take \
-                 http, tcp, command or process",
+                 http, tcp, command, process or unit",
             );
             None
         }
@@ -95,6 +95,11 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
     }
     if let Some(name) = &raw.process {
         return Some(CheckKind::Process { name: name.clone() });
+    }
+    if let Some(name) = &raw.unit {
+        // As systemctl does it: a name without a type is a service.
+        let service = if name.contains('.') { "" } else { ".service" };
+        return Some(CheckKind::Unit { name: format!("{name}{service}") });
     }
     let argv = raw.command.as_ref()?.argv();
     argv.map(|argv| CheckKind::Command { argv })

@@ -212,7 +212,7 @@ fn checks() {
         (http, "command = \"  \"\n", "30: checks[0].command: names no program", ""),
         (http, "command = 5\n", "30: checks[0].command: must be an array or a string", ""),
         (http, "process = \"\"\n", "30: checks[0].process: is empty", ""),
-        (http, "unit = \"a.service\"\n", "30: checks[0].unit: is not in this version", "take"),
+        (http, "unit = \"\"\n", "30: checks[0].unit: is empty", ""),
         (http, "interface = \"eth0\"\n", "30: checks[0].interface: is not in this version", ""),
         ("fatal = true", "", "28: checks[0]: failing has no effect", "weight = 1..253"),
         ("fatal = true", "fatal = true\nweight = 5", "32: checks[0].fatal: ", "not both"),
