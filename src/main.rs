@@ -14,6 +14,7 @@ fn main() -> ExitCode {
 fn break_on_purpose() {
     if let Ok(name) = std::env::var("VIPWARD_MUTATION")
         && !vipward_core::mutation::choose(&name)
+        && !vipward::runtime::clock::choose(&name)
     {
         eprintln!("there is no deliberate fault {name:?}");
         std::process::exit(2);
