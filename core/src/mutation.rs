@@ -62,6 +62,7 @@ mutations! { simulation {
     FatalIgnored = "fatal-ignored", "A master whose fatal check fails goes on.";
     QuorumIsAll = "quorum-is-all", "Every voter is needed.";
     NoRetry = "no-retry", "A call that failed is not made again.";
+    CallsOverlap = "calls-overlap", "A call is made while one for the same address is under way.";
     RetryAtOnce = "retry-at-once", "No pause between retries.";
     HolderHintIgnored = "holder-hint-ignored", "At a start the holder does not come first.";
     SuccessorUnchecked = "successor-unchecked", "A handover is made to a node that cannot lead.";

@@ -288,7 +288,8 @@ impl Group {
         let Some((term, lease_until, confirmed, cause)) = acts else { return };
         let Some(address) = self.ownership.addresses.get_mut(id.index()) else { return };
         let Plan::Claim { permit, why } = address.plan else { return };
-        if draining || address.calling.is_some() || cx.now < address.retry_at {
+        let calling = address.calling.is_some() && !active(Mutation::CallsOverlap);
+        if draining || calling || cx.now < address.retry_at {
             if permit == Permit::Votes {
                 // The votes permit a call in the step that won them, and no later one.
                 address.plan = Plan::Claim { permit: Permit::Undecided, why };
