@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::mutation::{Mutation, active};
 use crate::timing::Timing;
 use crate::types::{AddressId, CheckId, Digest, GroupId, NodeId, Priority};
 
@@ -34,7 +35,7 @@ impl Config {
     /// The smallest number of voters of which any two sets share a member.
     #[must_use]
     pub fn quorum(&self) -> usize {
-        self.nodes.len() / 2 + 1
+        if active(Mutation::QuorumIsAll) { self.nodes.len() } else { self.nodes.len() / 2 + 1 }
     }
 
     /// Every other node.

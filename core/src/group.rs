@@ -322,6 +322,8 @@ impl Group {
             && s.is_healthy(self.id)
             && s.effective_priority(self.id).is_some()
             && s.is_reserved(self.next_term())
+            && !(active(Mutation::PreflightIsFatal) && !s.preflight_ok())
+            && !(active(Mutation::DiskAwaited) && !s.is_written())
     }
 
     /// This node's place in the order of candidates.
@@ -363,7 +365,9 @@ impl Group {
     /// At a start without any master the holder that the cloud shows comes first: a hint for
     /// the order, the votes decide (design 3.8).
     fn hints_holder(&self, node: NodeId) -> bool {
-        self.master.is_none() && self.ownership.holder() == Some(node)
+        self.master.is_none()
+            && self.ownership.holder() == Some(node)
+            && !active(Mutation::HolderHintIgnored)
     }
 
     /// How many live nodes come before this one, `without` not counted.
@@ -410,6 +414,7 @@ impl Group {
         let lost = self.master.map(|master| master.node);
         let delay = match self.wait.order {
             Order::Skew => skew(lost),
+            Order::Start if active(Mutation::HolderHintIgnored) => skew(None),
             Order::Start => match self.ownership.holder() {
                 Some(holder) if holder == s.config.me => Duration::ZERO,
                 Some(holder) if s.is_live(s.now, holder) && self.peer_rank(s, holder).is_some() => {
@@ -420,6 +425,9 @@ impl Group {
             Order::Position { without } => interval * self.position(s, Some(without), false) / 4,
             Order::First => Duration::ZERO,
         };
+        if active(Mutation::SilenceIgnored) && self.wait.cause == Cause::MasterSilent {
+            return None;
+        }
         let mut patience = self.wait.interval;
         if self.wait.cause == Cause::MasterSilent && self.moves_exhausted(s, s.now) {
             patience *= SILENCE_BEYOND_BUDGET;
@@ -432,6 +440,7 @@ impl Group {
     pub(crate) fn moves_exhausted(&self, s: &Shared, now: Timestamp) -> bool {
         let recent = self.moves.iter().filter(|at| now.since(**at) < HOUR).count();
         recent >= usize::try_from(s.config.moves_per_hour).unwrap_or(usize::MAX)
+            && !active(Mutation::UnboundedMoves)
     }
 
     pub(crate) fn forget_old_moves(&mut self, cx: &mut Cx<'_>) {

@@ -265,7 +265,11 @@ impl Node {
         }
         let mut groups: Vec<GroupBeatAnswer> = Vec::with_capacity(beat.groups.len());
         let mut cx = Cx { now, s: &mut self.s, out };
+        let whole = cx.s.peer(node).is_none_or(|peer| peer.links.iter().all(|link| link.up));
         for of_group in &beat.groups {
+            if crate::mutation::active(crate::mutation::Mutation::OneLinkIsSilence) && !whole {
+                break;
+            }
             if let Some(group) = self.groups.get_mut(of_group.group.index()) {
                 groups.push(group.on_beat(&mut cx, from, copy, beat.send, of_group));
             }

@@ -288,7 +288,8 @@ impl Group {
         let Some((term, lease_until, confirmed, cause)) = acts else { return };
         let Some(address) = self.ownership.addresses.get_mut(id.index()) else { return };
         let Plan::Claim { permit, why } = address.plan else { return };
-        if draining || address.calling.is_some() || cx.now < address.retry_at {
+        let calling = address.calling.is_some() && !active(Mutation::CallsOverlap);
+        if draining || calling || cx.now < address.retry_at {
             if permit == Permit::Votes {
                 // The votes permit a call in the step that won them, and no later one.
                 address.plan = Plan::Claim { permit: Permit::Undecided, why };
@@ -462,7 +463,11 @@ impl Group {
                 let holder = Holder::Node(cx.s.config.me);
                 address.observed =
                     Some((Some(Association { id: association.clone(), holder }), now));
-                address.plan = Plan::Settled;
+                address.plan = if active(Mutation::ClaimNotSettled) {
+                    Plan::Claim { permit: Permit::Undecided, why: "again" }
+                } else {
+                    Plan::Settled
+                };
                 address.claimed = true;
                 address.acknowledged_at = Some(now);
                 address.uncertain = false;
@@ -807,6 +812,13 @@ impl Address {
     /// A pause before the next try: full jitter, longer with each failure.
     fn failed(&mut self, cx: &mut Cx<'_>, backs_off: bool) {
         self.failures = self.failures.saturating_add(1);
+        if active(Mutation::NoRetry) {
+            self.retry_at = Timestamp::NEVER;
+            return;
+        }
+        if active(Mutation::RetryAtOnce) {
+            return;
+        }
         let exponent = if backs_off { self.failures.min(5) } else { 0 };
         let most = (RETRY_LEAST * (1 << exponent)).min(RETRY_MOST);
         self.retry_at = cx.now + cx.s.random.up_to(most);
