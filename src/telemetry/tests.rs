@@ -47,6 +47,7 @@ fn status() -> Status {
                 ownership: OwnershipName::Owned,
                 holder: None,
                 verified_ago: None,
+                kernel: None,
             }],
         }],
         peers: vec![PeerStatus {
