@@ -20,6 +20,9 @@ pub struct StatusDocument {
     pub cluster: String,
     pub node: String,
     pub version: String,
+    /// The life of its process.
+    #[serde(default)]
+    pub boot: String,
     pub standing: String,
     pub standing_reason: Option<String>,
     /// How long this node still votes for nobody, because it restarted.
@@ -158,6 +161,7 @@ impl StatusDocument {
             cluster: names.cluster.clone(),
             node: names.my_name().to_owned(),
             version: names.version.clone(),
+            boot: names.boot.to_string(),
             standing: Standing::as_str(status.standing).to_owned(),
             standing_reason: status.standing_reason.map(str::to_owned),
             muted_ms: millis(status.muted),

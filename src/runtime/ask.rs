@@ -9,8 +9,8 @@ use vipward_core::{Done, Status, Switchover, Timestamp};
 use super::clock;
 use super::heart::Ask;
 use crate::admin::{
-    self, CheckReport, EventSource, Finding, Handle, MetricsSource, Severity, StatusDocument,
-    Surroundings, SwitchoverOrder,
+    self, CheckReport, EventQuery, EventSource, Finding, Handle, MetricsSource, Severity,
+    StatusDocument, Surroundings, SwitchoverOrder,
 };
 use crate::checks::Reasons;
 use crate::cloud::Cloud;
@@ -167,7 +167,8 @@ pub(crate) fn handle(
 ) -> (Handle, impl Future<Output = ()> + Send) {
     let (asks, mut questions) = mpsc::channel(QUESTIONS);
     let events: EventSource = Arc::new(move |query| {
-        let query = Query { since: query.since.clone(), follow: query.follow };
+        let EventQuery { since, after, follow } = query.clone();
+        let query = Query { since, after, follow };
         journal.stream(&query).map_err(|error| error.to_string())
     });
     let metrics: MetricsSource = Arc::new(move || metrics.render());

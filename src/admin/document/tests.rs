@@ -93,7 +93,8 @@ pub(in crate::admin) fn document(status: &Status) -> StatusDocument {
 fn the_document_is_the_contracts() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     let expected = json!({
-        "cluster":"web-prod","node":"lb-a","version":"0.1.0","standing":"ready",
+        "cluster":"web-prod","node":"lb-a","version":"0.1.0",
+        "boot":"00000000000000000000000000000007","standing":"ready",
         "standing_reason":null,"muted_ms":0,"digest":digest,
         "groups":[{"name":"web","role":"master","term":42,"master":"lb-a","lease_left_ms":512,
             "priority":200,"effective_priority":150,"quorum":true,
