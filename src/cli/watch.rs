@@ -105,7 +105,9 @@ impl Shown {
                 let left = news.and_then(|(at, left)| Some((at, left.checked_sub(1)?)));
                 *self = Self { document, status, gone: None, restarted: left };
             }
-            Err(error) if self.gone.is_none() => self.gone = Some(format!("since {}: {error}", now())),
+            Err(error) if self.gone.is_none() => {
+                self.gone = Some(format!("since {}: {error}", now()))
+            }
             Err(_) => {}
         }
     }
