@@ -24,10 +24,9 @@ pub(super) async fn status(socket: &Path, json: bool) -> Exit {
     let text = if json { document } else { page(&status) };
     let masterless = |group: &Value| group["master"].is_null();
     let groups = status["groups"].as_array();
-    match print::out(text.trim_end()) {
-        Exit::Done if groups.is_some_and(|groups| groups.iter().any(masterless)) => Exit::NoMaster,
-        exit => exit,
-    }
+    let exit = print::out(text.trim_end());
+    let no_master = groups.is_some_and(|groups| groups.iter().any(masterless));
+    if exit == Exit::Done && no_master { Exit::NoMaster } else { exit }
 }
 
 /// The document as the daemon wrote it, and the same to read from.

@@ -190,21 +190,26 @@ fn an_alarm_is_the_same_in_status_metric_journal_and_hook_and_ends_everywhere() 
 fn why_a_check_fails_is_in_status_journal_and_log() {
     let mut plan = Plan::new();
     plan.config += "\n[[checks]]\nname = \"lamp\"\ncommand = [\"test\", \"-e\", \"NODE-lamp\"]\n\
-                    interval = \"100ms\"\nfall = 1\nfatal = true\n";
+                    interval = \"500ms\"\nfall = 2\nweight = 5\n";
     std::fs::write(plan.path("lb-a").join("NODE-lamp"), "").unwrap();
     std::fs::write(plan.path("lb-b").join("NODE-lamp"), "").unwrap();
     let mut cluster = plan.start();
     cluster.wait_leads(0);
-    let check = cluster.status(1).unwrap()["checks"][0].clone();
-    assert_eq!((&check["state"], &check["reason"]), (&"passing".into(), &Value::Null));
-    std::fs::remove_file(cluster.plan.path("lb-b").join("NODE-lamp")).unwrap();
-    let entry = cluster.wait_journal(1, "the failing check", |entry| {
-        entry["event"] == "check-changed" && entry["state"] == "failing"
+    cluster.wait_status(1, "its check passes", |status| {
+        let check = &status["checks"][0];
+        check["state"] == "passing" && check["reason"].is_null()
     });
+    std::fs::remove_file(cluster.plan.path("lb-b").join("NODE-lamp")).unwrap();
     let reason = "the program ended with exit status: 1";
-    assert_eq!(entry["reason"], reason, "{entry}");
-    let status = cluster.status(1).unwrap();
-    assert_eq!(status["checks"][0]["reason"], reason, "{status}");
-    assert!(cluster.ask(1, &["status"]).exits(0).stdout.contains(reason));
+    // On a busy machine a run may be too slow before, which is another reason.
+    cluster.wait_journal(1, "the failing check", |entry| {
+        entry["event"] == "check-changed"
+            && entry["state"] == "failing"
+            && entry["reason"] == reason
+    });
+    cluster.wait_status(1, "the reason", |status| status["checks"][0]["reason"] == reason);
+    wait_until("the page shows it", || {
+        cluster.ask(1, &["status"]).exits(0).stdout.contains(reason)
+    });
     assert!(cluster.node(1).said().contains(reason));
 }
