@@ -14,7 +14,7 @@ def main(words):
     broken = False
     for directory in directories:
         verdict = judge(directory)
-        broken |= not verdict
+        broken |= bool(verdict)
         found = f"{len(verdict.findings)} finding(s), {len(verdict.notes)} note(s)"
         print(f"{directory}: {found if verdict.findings or verdict.notes else 'nothing found'}")
         for finding in verdict.findings:

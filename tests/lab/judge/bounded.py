@@ -21,6 +21,7 @@ def judge(recording, calls, verdict):
     for group in recording.scenario.groups:
         for address in group.addresses:
             moves_within_budget(recording, group, address, verdict)
+            moves_as_expected(recording, group, address, verdict)
 
 
 def walk(recording, address, made, verdict):
@@ -104,12 +105,25 @@ def moves_within_budget(recording, group, address, verdict):
         return
 
 
+def moves_as_expected(recording, group, address, verdict):
+    """Whoever made them; where none is expected, I6 judges more closely."""
+    expected = recording.scenario.expect.moves.get(group.name)
+    if expected is None or expected == (0, 0) or recording.holders is None:
+        return
+    moves = recording.moves(address)
+    if len(moves) > expected[1]:
+        sentence = f"{address} moved {len(moves)} times where at most {expected[1]} are expected"
+        verdict.find("I7", moves[expected[1]][0]["at"], sentence, *[row for row, _, _ in moves])
+    elif len(moves) < expected[0]:
+        verdict.find("I3", None, f"{address} moved {len(moves)} times where at least {expected[0]} are expected", *[row for row, _, _ in moves])
+
+
 def surely_dead(recording, group, old, new, at):
     """Beyond the budget only evidence of a dead master moves the group: its process is gone, or nobody has heard of it for long."""
     won = [m for m in recording.masterships(group.name) if m.node == new and m.begin <= at]
     decided = won[-1].begin if won else at
     long_ago = decided - tolerances.SURELY_DEAD_LEASES * recording.scenario.lease
-    silent = recording.faults.frozen(old) + recording.cut_off(old)
+    silent = recording.faults.frozen(old) + recording.reach.unheard(old)
     if any(since <= long_ago and until >= decided for since, until in silent):
         return True
     journal = recording.journals.get(old)

@@ -9,6 +9,9 @@ A fight that used up the budget of repairs may leave the address elsewhere for a
 """
 from . import tolerances
 
+# Faults that may keep a cluster from converging for as long as they last. The dead stay dead, and need not be waited for.
+LASTING = ("cut", "one-way", "freeze", "gateway", "metadata")
+
 
 def bound(scenario):
     """Seconds, and the sentence that says why."""
@@ -28,13 +31,33 @@ def judge(recording, calls, verdict):
     if not scenario.expect.converges:
         verdict.note(None, "I3 is not judged: the scenario does not expect convergence")
         return
-    if scenario.faults_ended is None:
-        verdict.note(None, "I3 is not judged: the faults never ended")
+    if reason := never_calm(recording):
+        verdict.note(None, f"I3 is not judged: {reason}")
         return
     for group in scenario.groups:
         converged_since = group_converges(recording, group, verdict)
         if converged_since is not None:
             clients_are_served(recording, group, converged_since, verdict)
+
+
+def never_calm(recording):
+    """Why nobody can ask for convergence, or None."""
+    scenario = recording.scenario
+    awake = [node for node in scenario.members if recording.reach.awake(node, scenario.ended)]
+    if len(awake) < scenario.quorum:
+        return "fewer than a majority of the nodes run at the end"
+    lasting = recording.faults.in_force(LASTING, scenario.ended) if scenario.faults_ended is None else []
+    if lasting:
+        return f"a fault lasts to the end of the recording ({lasting[0].kind} {lasting[0].detail})"
+    return None
+
+
+def faults_ended(recording):
+    """When the scenario says so, or else with the last thing that was done to anybody."""
+    scenario = recording.scenario
+    if scenario.faults_ended is not None:
+        return scenario.faults_ended
+    return max([scenario.started] + [row["at"] for row in recording.faults.rows if row["at"] <= scenario.ended])
 
 
 def group_converges(recording, group, verdict):
@@ -43,7 +66,7 @@ def group_converges(recording, group, verdict):
     masters = masters_at(recording, group.name, scenario.ended)
     if len(masters) != 1:
         named = " and ".join(m.node for m in masters) or "nobody"
-        sentence = f"{named} is master of {group.name} at the end of the recording{left_over(scenario, scenario.faults_ended)}"
+        sentence = f"{named} is master of {group.name} at the end of the recording{left_over(scenario, faults_ended(recording))}"
         last = [m.lost for m in recording.masterships(group.name)[-1:]]
         verdict.find("I3", scenario.ended, sentence, *([m.won for m in masters] or last))
         return None
@@ -67,11 +90,11 @@ def address_converges(recording, group, master, address, verdict):
         if fought_over(recording, master, group, address):
             verdict.note(scenario.ended, f"{address} is at {holder}; {master.node} used up its repairs, and said so by an alarm")
             return None
-        disturbed = max([scenario.faults_ended] + [row["at"] for row in rows if row["by"] != master.node])
+        disturbed = max([faults_ended(recording)] + [row["at"] for row in rows if row["by"] != master.node])
         sentence = f"{address} of {group.name} is at {holder or 'nobody'}, not at the master {master.node}{left_over(scenario, disturbed)}"
         verdict.find("I3", scenario.ended, sentence, *rows[-1:], master.won)
         return None
-    late = arrived_late(scenario, rows, master)
+    late = arrived_late(recording, rows, master)
     if late is not None:
         seconds, reason = bound(scenario)
         row, disturbed = late
@@ -81,9 +104,9 @@ def address_converges(recording, group, master, address, verdict):
     return rows[-1]["at"]
 
 
-def arrived_late(scenario, rows, master):
+def arrived_late(recording, rows, master):
     """The change by which the address came to the master later than the bound after what disturbed it, and when that was."""
-    disturbed, seconds = scenario.faults_ended, bound(scenario)[0]
+    disturbed, seconds = faults_ended(recording), bound(recording.scenario)[0]
     for row in rows:
         if row["holder"] == master.node and row["by"] == master.node and row["at"] > disturbed + seconds:
             return row, disturbed
@@ -121,11 +144,10 @@ def clients_are_served(recording, group, since, verdict):
     if recording.client is None:
         return
     scenario = recording.scenario
-    begin = max(since + tolerances.CLIENT_SETTLES, scenario.faults_ended, scenario.ended - tolerances.CLIENT_WINDOW)
-    end = scenario.ended - tolerances.CLIENT_SETTLES
+    begin = max(since + tolerances.CLIENT_SETTLES, faults_ended(recording), scenario.ended - tolerances.CLIENT_WINDOW)
     master = masters_at(recording, group.name, scenario.ended)[0].node
     for address in group.addresses:
-        rows = [row for row in recording.client if begin <= row["at"] <= end and scenario.address_behind(row["target"]) == address]
+        rows = [row for row in recording.client if begin <= row["at"] <= scenario.ended and scenario.address_behind(row["target"]) == address]
         if len(rows) < tolerances.CLIENT_LEAST_REQUESTS:
             verdict.note(None, f"only {len(rows)} requests to {address} after it came to {master}: that it serves them is not judged")
             continue

@@ -15,11 +15,6 @@ class Fault:
     since: float
     until: float = math.inf
 
-    def covers(self, peer, link):
-        """Whether a cut includes this path: what it does not name, it includes."""
-        return self.detail.get("peer", peer) == peer and self.detail.get("link", link) == link
-
-
 class Faults:
     """faults.jsonl, asked by kind, node and time."""
 
@@ -50,22 +45,17 @@ class Faults:
                 fault.until = min(fault.until, row["at"])
         return faults
 
+    def in_force(self, kinds, at):
+        """The fault lines of these kinds that were still in force."""
+        nodes = {row["node"] for row in self.rows}
+        return [fault for node in nodes for fault in self.suffered(node) if fault.kind in kinds and fault.since <= at < fault.until]
+
     def within(self, kinds, node, begin, end):
         """Whether the node suffered one of these faults at some time in between."""
         return any(since <= end and until >= begin for since, until in self.spans(kinds, node))
 
     def frozen(self, node):
         return self.spans(("freeze",), node)
-
-    def cut_off(self, node, peers, links):
-        """From when to when nothing came or went between the node and any of its peers: the spans in which every path was cut."""
-        cuts = [fault for fault in self.suffered(node) if fault.kind == "cut" and "to" not in fault.detail]
-        spans = []
-        for since in sorted({fault.since for fault in cuts}):
-            now = [fault for fault in cuts if fault.since <= since < fault.until]
-            if all(any(fault.covers(peer, link) for fault in now) for peer in peers for link in range(links)):
-                spans.append((since, min(fault.until for fault in now)))
-        return spans
 
     def clock_steps(self, node, begin):
         """From when on the node's wall clock was ahead by how much: `(at, seconds)`, in order; and the rows that do not say by how much."""

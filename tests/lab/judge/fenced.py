@@ -1,7 +1,7 @@
 """I2: no mutating call without a valid lease of its own node and term; no retry after an unknown outcome is unconditional; only towards oneself.
 
 Not judged, because heartbeats are not recorded: that a majority answered one between the decision and the sending of a later call. What can be
-seen of it is: no call of a mastership that slept, or was cut off, for longer than its lease.
+seen of it is: no call of a mastership that slept, or that no majority could answer, for longer than its lease.
 """
 from . import tolerances
 from .recording import GIVING, TAKING
@@ -19,7 +19,7 @@ def judge(recording, calls, verdict):
         for call in journal.calls:
             under_mastership(recording, journal, call, verdict)
             not_after_a_sleep(recording, call, verdict)
-            not_when_cut_off(recording, call, verdict)
+            not_when_nobody_answers(recording, call, verdict)
         for mastership in journal.masterships:
             retries_are_fenced(journal, mastership, verdict)
 
@@ -76,14 +76,15 @@ def not_after_a_sleep(recording, call, verdict):
             return
 
 
-def not_when_cut_off(recording, call, verdict):
-    """Nobody renews the lease of a node whose links are all cut."""
+def not_when_nobody_answers(recording, call, verdict):
+    """Nobody renews the lease of a node that no majority can answer."""
     if call.started is None or call.mastership is None:
         return
-    for since, until in recording.cut_off(call.node):
-        begun = max(since, call.mastership.begin)
-        if begun + recording.scenario.lease + tolerances.SIGNAL + recording.tolerance(call.node) < call.started.at < until:
-            sentence = f"{call.node} began a {call.operation} in term {call.term} when all its links had been cut for longer than its lease"
+    for since, until in recording.reach.starved(call.node):
+        # A victory within the span is from votes that were given before it.
+        begun = max(since + tolerances.CUT_TAKES, call.mastership.begin)
+        if begun + recording.scenario.lease + recording.tolerance(call.node) < call.started.at < until:
+            sentence = f"{call.node} began a {call.operation} in term {call.term} when no majority could have answered it for longer than its lease"
             verdict.find("I2", call.started.at, sentence, call.mastership.won, call.started, call.cloud)
             return
 

@@ -2,15 +2,12 @@
 from . import schemas, tolerances
 from .faults import Faults
 from .journals import Journal, WallClock
+from .reach import Reach
 from .rows import read_rows
 from .scenario import read_scenario
 
 TAKING = {"AssociateAddress", "AssignPrivateIpAddresses", "AssignIpv6Addresses", "ReplaceRoute", "CreateRoute", "ModifyManagedPrefixList"}
 GIVING = {"DisassociateAddress", "UnassignPrivateIpAddresses", "UnassignIpv6Addresses", "DeleteRoute"}
-
-# The lab gives every member two links.
-LINKS = 2
-
 
 def mutates(operation):
     return operation in TAKING or operation in GIVING
@@ -25,8 +22,8 @@ class Recording:
         self.verdict = verdict
         self.directory = directory
         self.client = self._rows("client.jsonl", schemas.CLIENT)
-        self.cloud = self._rows("cloud.jsonl", schemas.CLOUD)
-        self.holders = self._rows("holders.jsonl", schemas.HOLDERS)
+        self.cloud = self._until_end(self._rows("cloud.jsonl", schemas.CLOUD), "arrived")
+        self.holders = self._until_end(self._rows("holders.jsonl", schemas.HOLDERS), "at")
         self.processes = self._rows("processes.jsonl", schemas.PROCESSES)
         self.faults = Faults(self._rows("faults.jsonl", schemas.FAULTS) or [])
         self.journals = {}
@@ -34,6 +31,7 @@ class Recording:
             if (journal := self._journal(node)) is not None:
                 self.journals[node] = journal
         self._end_lives()
+        self.reach = Reach(self.scenario, self.faults, self.processes)
 
     # --- reading ----------------------------------------------------------------------------------------------------------------------------
 
@@ -46,6 +44,10 @@ class Recording:
         for complaint in complaints:
             self.verdict.find("input", None, f"{complaint.sentence}; the line is left out")
         return rows
+
+    def _until_end(self, rows, key):
+        """What the lab's own clearing up causes after the end is no part of the run."""
+        return rows and [row for row in rows if row[key] <= self.scenario.ended]
 
     def _journal(self, node):
         files = self._journal_files(node)
@@ -66,7 +68,7 @@ class Recording:
         clock = self._clock(node)
         rows = [row for row in rows if self._dated(row, clock)]
         self._complain_of_journal(node, rows, torn)
-        return Journal(node, rows, clock, mutates)
+        return Journal(node, [row for row in rows if clock(row["at"]) <= self.scenario.ended], clock, mutates)
 
     def _journal_files(self, node):
         """The rotated ones first, the oldest (the highest number) before all."""
@@ -120,7 +122,12 @@ class Recording:
                 # A pid is used again, and the end may be recorded a little before the last line was dated.
                 row = next((row for row in own if row["at"] >= life.begun), None)
                 if row is not None and row["at"] <= life.ended:
-                    life.ended, life.how = max(row["at"], life.entries[-1].at), row["what"]
+                    life.ended, life.how = max(self._died(row), life.entries[-1].at), row["what"]
+
+    def _died(self, row):
+        """The lab notices a death a moment late; its own order to kill came just before."""
+        orders = [f["at"] for f in self.faults.rows if (f["fault"], f["node"]) == ("kill", row["node"]) and f["on"] is not False]
+        return max((at for at in orders if row["at"] - tolerances.DEATH_NOTICED <= at <= row["at"]), default=row["at"])
 
     def ends(self, node):
         """When processes of the node ended otherwise than by stopping in good order."""
@@ -198,8 +205,3 @@ class Recording:
                 moves.append((row, last, holder))
             last = holder or last
         return moves
-
-    def cut_off(self, node):
-        """From when to when no message passed between the node and its peers."""
-        peers = [name for name in self.scenario.members if name != node]
-        return self.faults.cut_off(node, peers, LINKS)

@@ -1,6 +1,6 @@
 """I6: a single failure other than the master's own moves nothing; no failure makes a Holding master drop a working address.
 
-Where the scenario says `moves: [0, 0]`, from the first fault on: the holder stays, nobody makes a mutating call, nobody else becomes master,
+Where the scenario says `moves: [0, 0]`, from the first fault on (and the first claim): the holder stays, nobody makes a mutating call, nobody else becomes master,
 no master changes to anything but Holding unless its process ends, and no client loses a request.
 """
 from . import tolerances
@@ -27,12 +27,11 @@ def group_is_stable(recording, group, verdict):
 
 
 def quiet_from(recording, group):
-    """The first fault; without any, the first time that all addresses are held."""
+    """The first fault, but not before the first claim: that is no move."""
     first = recording.faults.first()
-    if first is not None:
-        return first
-    claimed = [next((row["at"] for row in sum(recording.changes(address), []) if row["holder"]), recording.scenario.started) for address in group.addresses]
-    return max(claimed, default=recording.scenario.started) + tolerances.CLOCK
+    started = recording.scenario.started
+    held = [next((row["at"] for row in sum(recording.changes(address), []) if row["holder"]), started) for address in group.addresses]
+    return max([started if first is None else first] + [at + tolerances.CLOCK for at in held])
 
 
 def masters_stay(recording, group, begin, verdict):

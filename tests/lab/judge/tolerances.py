@@ -17,6 +17,12 @@ JOURNAL_TAIL = 1.0
 # From the moment that the lab says it froze or thawed a node to the signal's effect, and from there to the node's first step.
 SIGNAL = 0.05
 
+# From the lab's order to kill a process to its notice of the death.
+DEATH_NOTICED = 5.0
+
+# From the line that tells of a cut to its effect: a program is run for each rule.
+CUT_TAKES = 0.5
+
 # A request on its way: from the node's own deadline to the record of the gateway.
 ARRIVAL = 0.5
 
@@ -47,8 +53,9 @@ STORM_CALLS = 30
 # Beyond the budget of moves only a master that is surely dead is replaced: one silent for clearly longer than one master-down interval.
 SURELY_DEAD_LEASES = 2
 
-# A client's request may be under way when the address arrives, and the fabric follows the cloud a moment later.
-CLIENT_SETTLES = 0.35
+# The fabric follows the cloud before the change is recorded; a kernel takes a secondary address a moment after. A request that is lost is
+# recorded when it times out, so that of the last ones before the end only those that were answered are known.
+CLIENT_SETTLES = 0.05
 CLIENT_WINDOW = 2.0
 CLIENT_LEAST_REQUESTS = 10
 # Requests that a busy machine may time out although the address is served.

@@ -19,7 +19,7 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """Findings are faults; notes are what was excused or could not be judged, and why."""
+    """Findings are faults; notes are what was excused or could not be judged, and why. It is the collection of its findings: empty is well."""
 
     findings: list = field(default_factory=list)
     notes: list = field(default_factory=list)
@@ -42,5 +42,8 @@ class Verdict:
         """The invariants that are broken."""
         return {finding.invariant for finding in self.findings}
 
-    def __bool__(self):
-        return not self.findings
+    def __iter__(self):
+        return iter(self.findings)
+
+    def __len__(self):
+        return len(self.findings)

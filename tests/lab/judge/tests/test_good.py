@@ -188,6 +188,49 @@ class Clean(unittest.TestCase):
         history.kill("lb-a", 3.0)
         self.nothing(history)
 
+    def test_what_comes_of_clearing_up_after_the_end(self):
+        # Given a quiet run after whose end the lab kills the nodes one after the other, the master first,
+        history = quiet()
+        history.kill("lb-a", 30.01)
+        history.elect("lb-b", 30.05, 2, "master-crashed")
+        history.call("lb-b", 30.051, 2, cause="master-crashed")
+        # then the takeover is no part of the run.
+        self.nothing(history)
+
+    def test_a_death_that_the_lab_notices_late(self):
+        history = good()
+        for row in history.processes:
+            row["at"] += 1.5 if row["what"] == "killed" else 0
+        self.nothing(history)
+
+    def test_a_fault_that_lasts_to_the_end(self):
+        history = started()
+        history.scenario["faults_ended"] = None
+        for link in (0, 1):
+            history.fault("cut", "lb-a", 3.0, link=link)
+        history.role("lb-a", 3.27, "master", "holding", 1, "master-silent")
+        verdict = self.nothing(history)
+        self.assertTrue(any("a fault lasts" in note for note in verdict.notes))
+
+    def test_a_majority_that_stays_dead(self):
+        history = started()
+        history.kill("lb-b", 3.0)
+        history.kill("witness", 3.0)
+        history.role("lb-a", 3.27, "master", "holding", 1, "master-silent")
+        verdict = self.nothing(history)
+        self.assertTrue(any("fewer than a majority" in note for note in verdict.notes))
+
+    def test_moves_beyond_the_budget_because_the_master_is_dead(self):
+        history = started()
+        history.scenario["limits"]["moves_per_hour"] = 1
+        history.role("lb-a", 2.0, "master", "holding", 1, "switchover")
+        history.elect("lb-b", 2.01, 2, "switchover")
+        history.call("lb-b", 2.02, 2)
+        history.kill("lb-b", 3.0)
+        history.elect("lb-a", 5.0, 3, "master-crashed", old="holding")
+        history.call("lb-a", 5.01, 3)
+        self.nothing(history)
+
 
 if __name__ == "__main__":
     unittest.main()
