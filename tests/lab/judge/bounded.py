@@ -88,7 +88,8 @@ def no_storm(recording, verdict):
     for (node, address), rows in arrivals.items():
         for first, last in zip(rows, rows[tolerances.STORM_CALLS :]):
             if last["arrived"] - first["arrived"] < tolerances.STORM_WINDOW:
-                sentence = f"{node} made more than {tolerances.STORM_CALLS} calls for {address} within {tolerances.STORM_WINDOW:.0f} s: retries do not pause"
+                many = f"more than {tolerances.STORM_CALLS} calls for {address} within {tolerances.STORM_WINDOW:.0f} s"
+                sentence = f"{node} made {many}: retries do not pause"
                 verdict.find("I7", last["arrived"], sentence, first, last)
                 break
 
@@ -100,7 +101,8 @@ def moves_within_budget(recording, group, address, verdict):
         row, old, new = over
         if row["at"] - first["at"] >= tolerances.MOVE_WINDOW or surely_dead(recording, group, old, new, row["at"]):
             continue
-        sentence = f"{address} moved from {old} to {new}, its move number {budget + 1} within an hour; the budget is {budget}, and {old} was not surely dead"
+        sentence = f"{address} moved from {old} to {new}, its move number {budget + 1} within an hour"
+        sentence += f"; the budget is {budget}, and {old} was not surely dead"
         verdict.find("I7", row["at"], sentence, first, row)
         return
 

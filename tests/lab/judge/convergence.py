@@ -98,7 +98,8 @@ def address_converges(recording, group, master, address, verdict):
     if late is not None:
         seconds, reason = bound(scenario)
         row, disturbed = late
-        sentence = f"{address} came to {master.node} {row['at'] - disturbed:.1f} s after the last fault or disturbance; the bound is {seconds:.1f} s ({reason})"
+        sentence = f"{address} came to {master.node} {row['at'] - disturbed:.1f} s after the last fault or disturbance"
+        sentence += f"; the bound is {seconds:.1f} s ({reason})"
         verdict.find("I3", row["at"], sentence, row)
         return None
     return rows[-1]["at"]
@@ -121,10 +122,10 @@ def masters_at(recording, group, at):
 
 def left_over(scenario, disturbed):
     seconds, reason = bound(scenario)
-    since = scenario.ended - disturbed
-    if since >= seconds:
-        return f", {since:.1f} s after the last fault or disturbance; the bound is {seconds:.1f} s ({reason})"
-    return f"; the recording ends {since:.1f} s after the last fault or disturbance, before the bound of {seconds:.1f} s: let it run until it has converged"
+    since = f"{scenario.ended - disturbed:.1f} s after the last fault or disturbance"
+    if scenario.ended - disturbed >= seconds:
+        return f", {since}; the bound is {seconds:.1f} s ({reason})"
+    return f"; the recording ends {since}, before the bound of {seconds:.1f} s: let it run until it has converged"
 
 
 def fought_over(recording, master, group, address):

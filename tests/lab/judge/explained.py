@@ -1,4 +1,6 @@
-"""I8: every role change and every mutating call is in the journal with its cause, term and request id; and the journals tell nothing that was not so."""
+"""I8: every role change and every mutating call is in the journal with its cause, term and request id.
+
+And the journals tell nothing that was not so, and no change of a holder is without somebody who tells of it."""
 from . import tolerances
 from .recording import GIVING, TAKING
 
@@ -94,7 +96,8 @@ def changes_are_explained(recording, verdict):
             if row["by"] in recording.scenario.members:
                 change_by_node(recording, row, verdict)
             elif not operator_told(recording, row):
-                verdict.find("I8", row["at"], f"{address} went to {row['holder'] or 'nobody'} by {row['by'] or 'nobody'}, and no fault line says so", row)
+                change = f"{address} went to {row['holder'] or 'nobody'} by {row['by'] or 'nobody'}"
+                verdict.find("I8", row["at"], f"{change}, and no fault line says so", row)
 
 
 def change_by_node(recording, row, verdict):

@@ -57,7 +57,8 @@ def under_mastership(recording, journal, call, verdict):
         if journal.gap_before(call):
             verdict.note(call.started.at, f"{call.node} began a call; its journal has a gap before, so its role is not known")
         else:
-            verdict.find("I2", call.started.at, f"{call.node} began a {call.operation} for {call.address} without being master", call.started, call.cloud)
+            sentence = f"{call.node} began a {call.operation} for {call.address} without being master"
+            verdict.find("I2", call.started.at, sentence, call.started, call.cloud)
     elif call.term != call.mastership.term:
         sentence = f"{call.node} began a {call.operation} of term {call.term} while master in term {call.mastership.term}"
         verdict.find("I2", call.started.at, sentence, call.started, call.mastership.won)

@@ -144,7 +144,7 @@ class Recording:
                 return f"{node} was killed {max(end - at, 0) * 1000:.0f} ms later, and journals are written a moment after the fact"
         if at >= self.scenario.ended - tolerances.JOURNAL_TAIL:
             return "the recording ended within a second"
-        if any(since <= at + tolerances.JOURNAL_TAIL and at <= until + tolerances.JOURNAL_TAIL for since, until in self.faults.spans(("disk",), node)):
+        if self.faults.within(("disk",), node, at - tolerances.JOURNAL_TAIL, at + tolerances.JOURNAL_TAIL):
             return f"{node}'s disk was harmed"
         before = None
         for entry in self.journals[node].entries:

@@ -1,7 +1,7 @@
 """I6: a single failure other than the master's own moves nothing; no failure makes a Holding master drop a working address.
 
-Where the scenario says `moves: [0, 0]`, from the first fault on (and the first claim): the holder stays, nobody makes a mutating call, nobody else becomes master,
-no master changes to anything but Holding unless its process ends, and no client loses a request.
+Where the scenario says `moves: [0, 0]`, from the first fault on (and the first claim): the holder stays, nobody makes a mutating call, nobody
+else becomes master, no master changes to anything but Holding unless its process ends, and no client loses a request.
 """
 from . import tolerances
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from ..__main__ import main
 from .forge import NODES, good, started
 
+LINES = (
+    "[]", "null", "{}", "\x00\xff", '{"at": "soon"}', '{"at": true, "arrived": []}', '{"seq":1,"at":"soon","node":"a","boot":"b","event":"c"}',
+)  # fmt: skip
 FILES = ("client.jsonl", "cloud.jsonl", "holders.jsonl", "faults.jsonl", "processes.jsonl")
 
 
@@ -82,7 +85,7 @@ class Incomplete(unittest.TestCase):
 
     def test_lines_of_another_kind(self):
         for name in (*FILES, "lb-b/journal.jsonl"):
-            for line in ("[]", "null", "{}", '{"at": "soon"}', "\x00\xff", '{"at": true, "arrived": []}', '{"seq":1,"at":"soon","node":"a","boot":"b","event":"c"}'):
+            for line in LINES:
 
                 def spoil(directory, name=name, line=line):
                     path = directory / name
