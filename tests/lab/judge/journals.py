@@ -16,7 +16,6 @@ class Entry:
         self.at = at
         self.seq = row["seq"]
         self.event = row["event"]
-        self.life = None
 
     def __getitem__(self, key):
         return self.row[key]
@@ -153,7 +152,6 @@ def split_by_boot(node, entries):
     for entry in entries:
         life = lives.setdefault(entry["boot"], Life(node, entry["boot"]))
         life.entries.append(entry)
-        entry.life = life
     ordered = list(lives.values())
     for life, successor in zip(ordered, ordered[1:]):
         life.ended, life.how = successor.begun, "succeeded"

@@ -10,10 +10,13 @@ class Reach:
     def __init__(self, scenario, faults, processes):
         self.scenario, self.processes = scenario, processes or []
         self.suffered = {node: faults.suffered(node) for node in scenario.members}
+        self.known = {}
 
     def starved(self, node):
         """From when to when fewer than a majority could answer the node: its heartbeats, or the answers, were lost, or nobody was there."""
-        return self._spans(lambda at: 1 + len(self.answering(node, at)) < self.scenario.quorum)
+        if node not in self.known:
+            self.known[node] = self._spans(lambda at: 1 + len(self.answering(node, at)) < self.scenario.quorum)
+        return self.known[node]
 
     def unheard(self, node):
         """From when to when no peer could hear the node."""

@@ -186,14 +186,6 @@ class Recording:
         at_start = 1 if rows and rows[0]["by"] in ("start", None) else 0
         return rows[:at_start], rows[at_start:]
 
-    def holder_at(self, address, at):
-        initial, changes = self.changes(address)
-        holder = None
-        for row in initial + changes:
-            if row["at"] <= at:
-                holder = row["holder"]
-        return holder
-
     def moves(self, address):
         """The changes that brought the address from one holder to another, whether or not nobody held it in between: `(row, from, to)`."""
         initial, changes = self.changes(address)

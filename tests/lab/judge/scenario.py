@@ -38,8 +38,6 @@ class Expect:
 
 @dataclass(frozen=True)
 class Scenario:
-    number: object
-    title: str
     members: dict
     groups: tuple
     heartbeat: float
@@ -99,8 +97,6 @@ def build(fields):
     started, ended = float(fields["started"]), float(fields["ended"])
     faults_ended = fields.get("faults_ended")
     return Scenario(
-        number=fields.get("number"),
-        title=str(fields.get("title")),
         members=members,
         groups=groups,
         heartbeat=float(fields["heartbeat_ms"]) / 1000,
