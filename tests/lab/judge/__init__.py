@@ -29,6 +29,10 @@ def judge(directory):
     except Unusable as unusable:
         verdict.find("input", None, f"{unusable}: nothing can be judged")
         return verdict
+    if not recording.any_daemon_ran():
+        verdict.note(None, "no daemon ran: there is nothing to judge")
+        verdict.findings.clear()
+        return verdict
     calls = match_calls(recording)
     for invariant in INVARIANTS:
         invariant.judge(recording, calls, verdict)

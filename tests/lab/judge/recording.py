@@ -112,6 +112,10 @@ class Recording:
         """Whether the daemon of the node ran at all; in doubt, it did."""
         return self.processes is None or any(row["node"] == node and row["what"] == "started" for row in self.processes)
 
+    def any_daemon_ran(self):
+        """The lab tests itself as well, without daemons. Without a record of processes, or with journals, some did."""
+        return any(self.ran(node) for node in self.scenario.members) or bool(self.journals)
+
     def _end_lives(self):
         """A journal does not know that its process was killed; processes.jsonl does."""
         for node, journal in self.journals.items():

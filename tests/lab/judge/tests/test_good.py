@@ -203,6 +203,23 @@ class Clean(unittest.TestCase):
             row["at"] += 1.5 if row["what"] == "killed" else 0
         self.nothing(history)
 
+    def test_a_switchover_that_is_rolled_back(self):
+        history = started()
+        history.scenario["expect"]["moves"] = {"web": [0, 0]}
+        history.fault("gateway", "lb-b", 2.5, kind="black-hole")
+        history.role("lb-a", 3.0, "master", "holding", 1, "switchover", "handed over")
+        history.elect("lb-b", 3.01, 2, "switchover", voters=("lb-a", "witness"))
+        history.call("lb-b", 3.011, 2, "timeout", takes=0.2, cause="switchover", fault="black-hole")
+        history.role("lb-b", 3.3, "master", "holding", 2, "preventive", "handed over")
+        history.elect("lb-a", 3.31, 3, "preventive", voters=("lb-b", "witness"), old="holding")
+        history.fault("gateway", "lb-b", 4.0, on=False, kind="black-hole")
+        self.nothing(history)
+
+    def test_a_fenced_takeover_before_the_old_masters_first_call_lands(self):
+        history = started()
+        history.scenario["expect"]["moves"] = {"web": [1, 1]}
+        self.nothing(history)
+
     def test_a_fault_that_lasts_to_the_end(self):
         history = started()
         history.scenario["faults_ended"] = None

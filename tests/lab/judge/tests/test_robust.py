@@ -93,6 +93,19 @@ class Incomplete(unittest.TestCase):
 
                 self.finds("input", f"{name}:", spoil)
 
+    def test_a_recording_without_daemons_is_none_of_the_judges(self):
+        history = good()
+        history.client, history.processes = [], []
+        history.journals = {node: [] for node in NODES}
+
+        def spoil(directory):
+            for path in (directory / "client.jsonl", *directory.glob("*/journal.jsonl")):
+                path.unlink()
+
+        verdict = history.verdict(spoil)
+        self.assertEqual([], [str(finding) for finding in verdict])
+        self.assertTrue(any("no daemon ran" in note for note in verdict.notes))
+
     def test_all_files_empty(self):
         def spoil(directory):
             for name in FILES:

@@ -58,12 +58,6 @@ class Convergence(Spoiled):
         self.finds(history, "I3", "let it run")
 
 
-    def test_an_address_that_does_not_move(self):
-        history = quiet()
-        history.scenario["expect"]["moves"] = {"web": [1, 1]}
-        self.finds(history, "I3", "at least 1 are expected")
-
-
 class Stability(Spoiled):
     def test_an_address_that_moves(self):
         history = quiet()
