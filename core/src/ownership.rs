@@ -52,7 +52,9 @@ pub(crate) struct Ownership {
     read_at: Timestamp,
     /// The reads under way.
     reading: Vec<Reading>,
-    /// Reads that failed in a row.
+    /// Whether one of those that were begun together has failed.
+    read_failed: bool,
+    /// How often in a row that was so.
     read_failures: u32,
     /// Since when a claim is watched for calls that land late.
     guarded_since: Option<Timestamp>,
@@ -161,6 +163,7 @@ impl Ownership {
             addresses: config.addresses.iter().map(address).collect(),
             read_at: now,
             reading: Vec::new(),
+            read_failed: false,
             read_failures: 0,
             guarded_since: None,
         }
@@ -542,20 +545,37 @@ impl Group {
     }
 
     fn on_read(&mut self, cx: &mut Cx<'_>, reading: Reading, outcome: &CallOutcome) {
-        let CallOutcome::Ok(CallReply::Described(observations)) = outcome else {
-            self.ownership.read_failures = self.ownership.read_failures.saturating_add(1);
-            let pause = RETRY_LEAST * (1 << self.ownership.read_failures.min(5));
-            let pause = cx.s.random.up_to(pause.min(RETRY_MOST));
-            self.ownership.read_at = cx.now + RETRY_LEAST + pause;
-            return;
+        let described = match outcome {
+            CallOutcome::Ok(CallReply::Described(observations)) => Some(observations),
+            CallOutcome::Ok(_)
+            | CallOutcome::Refused { .. }
+            | CallOutcome::Denied { .. }
+            | CallOutcome::Throttled
+            | CallOutcome::NotStarted
+            | CallOutcome::Timeout
+            | CallOutcome::Error { .. } => None,
         };
+        self.ownership.read_failed |= described.is_none();
         if self.ownership.reading.is_empty() {
-            self.ownership.read_failures = 0;
+            self.reads_ended(cx);
         }
+        let Some(observations) = described else { return };
         for observation in observations {
             self.observe(cx, reading.began, observation);
         }
         self.account_verification(cx);
+    }
+
+    /// One read of each kind has ended: after a failure of either there is a pause.
+    fn reads_ended(&mut self, cx: &mut Cx<'_>) {
+        if !std::mem::take(&mut self.ownership.read_failed) {
+            self.ownership.read_failures = 0;
+            return;
+        }
+        self.ownership.read_failures = self.ownership.read_failures.saturating_add(1);
+        let pause = RETRY_LEAST * (1 << self.ownership.read_failures.min(5));
+        let pause = cx.s.random.up_to(pause.min(RETRY_MOST));
+        self.ownership.read_at = cx.now + RETRY_LEAST + pause;
     }
 
     /// One address as a read showed it.

@@ -368,3 +368,47 @@ fn the_failed_read_is_journaled_by_its_own_name() {
     });
     assert_eq!(named, Some("DescribeNetworkInterfaces"));
 }
+
+#[test]
+fn reads_of_one_kind_that_fail_are_spaced_though_the_other_kind_is_read() {
+    // Given a fenced retry that needs a read, and reads of its kind that are throttled, while
+    // those of the other kind go well,
+    for failed_first in [false, true] {
+        let (mut rig, out) = elected_of(mixed(A));
+        rig.reads = false;
+        rig.held_else.insert(BOTH[1], theirs());
+        let calls = mutating(&out);
+        rig.held = held_by("assoc-mine", A);
+        let mut out = rig.finish(&calls[0], associated("assoc-mine"));
+        out.extend(rig.finish(&calls[1], CallOutcome::Timeout));
+        let from = rig.now;
+        let mut began = Vec::new();
+        while rig.now.since(from) < H * 10 {
+            let mut both = reads(&out);
+            out.clear();
+            if !both.is_empty() {
+                began.push(rig.now);
+                if failed_first {
+                    both.reverse();
+                }
+                rig.sleep(millis(10));
+            }
+            for read in both {
+                let secondary = read.operation.as_str() == "DescribeNetworkInterfaces";
+                let shown = if secondary { CallOutcome::Throttled } else { rig.read_of(&read) };
+                out.extend(rig.finish(&read, shown));
+            }
+            if reads(&out).is_empty() {
+                out.extend(rig.run_to(rig.node.next_deadline()));
+            }
+        }
+        // then they come further and further apart.
+        let times = began.len();
+        assert!((4..30).contains(&times), "{times} reads in ten seconds");
+        let later: Vec<_> = began.windows(2).skip(1).map(|pair| pair[1].since(pair[0])).collect();
+        let least = later.iter().min().unwrap();
+        assert!(*least >= millis(100), "{least:?} apart");
+        let longest = later.iter().max().unwrap();
+        assert!(*longest >= millis(500), "never more than {longest:?} apart");
+    }
+}
