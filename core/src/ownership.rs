@@ -611,7 +611,9 @@ impl Group {
             }
             Judgement::Stale => {}
             Judgement::LookAgain => {
-                self.ownership.read_at = self.ownership.read_at.min(cx.now + AGREEMENT);
+                // However many reads hints bring meanwhile.
+                let agreed_at = address.suspected_at.unwrap_or(cx.now) + AGREEMENT;
+                self.ownership.read_at = self.ownership.read_at.min(agreed_at);
             }
             Judgement::Elsewhere => {
                 let holder = seen.association.as_ref().map(|it| it.holder.clone());

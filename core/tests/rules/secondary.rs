@@ -219,6 +219,29 @@ fn one_read_is_no_proof_of_a_move() {
 }
 
 #[test]
+fn two_reads_two_seconds_apart_that_agree_are_repaired() {
+    let outside = Some(Association { id: eni("eni-x"), holder: Holder::Outside("i-0x".into()) });
+    for held in [theirs(), outside] {
+        // Given a read that shows it elsewhere,
+        let mut rig = claimed();
+        rig.pass(millis(500));
+        let mut out = shows(&mut rig, held.clone());
+        let seen_at = rig.now;
+        // when others soon after agree, then that proves nothing yet;
+        while rig.now.since(seen_at) < millis(1_900) {
+            assert_eq!(mutating(&out), []);
+            out = rig.pass(millis(100));
+            out.extend(shows(&mut rig, held.clone()));
+        }
+        assert_eq!(mutating(&out), []);
+        // but two seconds after the first it is claimed, without being asked for another read.
+        let (call, _) = until_call(&mut rig, H);
+        assert_eq!(call.operation, Operation::Assign { address: SIP, reassign: true });
+        assert!(rig.now.since(seen_at) >= Duration::from_secs(2));
+    }
+}
+
+#[test]
 fn what_nobody_has_is_claimed_at_once() {
     let mut rig = claimed();
     rig.pass(millis(500));
