@@ -26,11 +26,18 @@ struct InKernel {
     kind: AddressKind,
     ordered: Option<Presence>,
     known: Option<Presence>,
+    /// Whether this life ever ordered the kernel to have it.
+    given: bool,
 }
 
 impl Local {
     pub(crate) fn new(config: &GroupConfig) -> Self {
-        let address = |kind: &AddressKind| InKernel { kind: *kind, ordered: None, known: None };
+        let address = |kind: &AddressKind| InKernel {
+            kind: *kind,
+            ordered: None,
+            known: None,
+            given: false,
+        };
         Self { addresses: config.addresses.iter().map(address).collect(), told: None }
     }
 
@@ -52,6 +59,7 @@ impl Group {
             let Some(wanted) = wanted.filter(|_| address.kind.is_in_kernel()) else { continue };
             if address.ordered != Some(wanted) {
                 address.ordered = Some(wanted);
+                address.given |= wanted == Presence::Present;
                 cx.out.push(Output::Kernel { group: self.id, address: id, wanted });
             }
         }
@@ -71,8 +79,16 @@ impl Group {
     }
 
     /// Whether, while the daemon stops, addresses are still to be taken out of the kernel: as
-    /// soon as a successor leads, and not before, since traffic comes here until then.
+    /// soon as a successor leads, and not before, since traffic comes here until then. The order
+    /// would end with the process: it is carried out first.
     pub(crate) fn leaves_kernel_later(&self, s: &Shared) -> bool {
+        let leaving = |it: &InKernel| {
+            it.ordered == Some(Presence::Absent)
+                && (it.known == Some(Presence::Present) || it.given && it.known.is_none())
+        };
+        if self.local.addresses.iter().any(leaving) {
+            return true;
+        }
         let has = |it: &InKernel| it.ordered == Some(Presence::Present);
         matches!(self.role, Role::Holding(_))
             && self.local.addresses.iter().any(has)

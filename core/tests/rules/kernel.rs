@@ -312,6 +312,44 @@ fn stopping() -> Rig {
 }
 
 #[test]
+fn one_that_stops_waits_until_another_leads_and_lets_go_of_it_first() {
+    let mut rig = stopping();
+    // Given that every take-back is acknowledged,
+    let out = rig.pass(H);
+    assert!(!stopped(&out));
+    // when its successor is heard, then its kernel is to let go of it;
+    let out = rig.beat(B, Beat::master(900));
+    assert_eq!(kernel_orders(&out), [(SIP, Absent)]);
+    assert!(!stopped(&out), "the order would end with the process");
+    // and when it has, the daemon has stopped.
+    assert!(stopped(&rig.give(is(Absent))));
+}
+
+#[test]
+fn one_that_stops_waits_no_longer_than_its_patience() {
+    let patience = config(A).call_timeout + LEASE * 2;
+    // Given a successor that is never elected, or a kernel that does not let go,
+    for elected in [false, true] {
+        let mut rig = stopping();
+        let asked_at = rig.now;
+        let mut out = Vec::new();
+        if elected {
+            out = rig.beat(B, Beat::master(900));
+            out.extend(rig.give(failed("device busy")));
+        }
+        while !stopped(&out) {
+            assert!(rig.now.since(asked_at) <= patience, "it does not stop");
+            out = rig.run_to((rig.now + millis(500)).min(rig.node.next_deadline()));
+            if !stopped(&out) {
+                out.extend(rig.beat(W, Beat::idle()));
+                out.extend(rig.beat(B, Beat::idle()));
+            }
+        }
+        assert_eq!(rig.now, asked_at + patience);
+    }
+}
+
+#[test]
 fn one_that_stops_without_a_successor_or_a_majority_keeps_it() {
     // Given that nobody can take over, then it does not wait, and traffic goes on.
     let mut rig = served();
