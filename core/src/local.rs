@@ -93,7 +93,7 @@ impl Group {
         matches!(self.role, Role::Holding(_))
             && self.local.addresses.iter().any(has)
             && s.hears_majority(s.now)
-            && self.best_successor(s, false).is_some()
+            && self.best_successor(s, true).is_some()
     }
 
     fn another_leads(&self, cx: &Cx<'_>) -> bool {

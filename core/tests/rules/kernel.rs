@@ -350,6 +350,21 @@ fn one_that_stops_waits_no_longer_than_its_patience() {
 }
 
 #[test]
+fn one_that_stops_waits_also_for_a_successor_of_another_configuration() {
+    // Given that the only one that can take over has another configuration: on a stop it may,
+    let mut rig = served();
+    let drifted = Beat { digest: Digest([8; 32]), ..Beat::idle() };
+    rig.beat(B, drifted.clone());
+    let (_, request) = offer(&rig.give(Input::Stop));
+    let out = answer_offer(&mut rig, B, request.send, Ok(Done::Accepted));
+    // then its election is awaited like any other's.
+    assert!(!stopped(&out));
+    let out = rig.beat(B, Beat { digest: drifted.digest, ..Beat::master(900) });
+    assert_eq!(kernel_orders(&out), [(SIP, Absent)]);
+    assert!(stopped(&rig.give(is(Absent))));
+}
+
+#[test]
 fn one_that_stops_without_a_successor_or_a_majority_keeps_it() {
     // Given that nobody can take over, then it does not wait, and traffic goes on.
     let mut rig = served();
