@@ -60,6 +60,7 @@ impl Group {
             if address.ordered != Some(wanted) {
                 address.ordered = Some(wanted);
                 address.given |= wanted == Presence::Present;
+                cx.clear(AlarmName::KernelAddress(self.id, id)); // It was about another order.
                 cx.out.push(Output::Kernel { group: self.id, address: id, wanted });
             }
         }

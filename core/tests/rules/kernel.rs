@@ -264,6 +264,20 @@ fn an_order_that_fails_is_alarmed_until_it_is_carried_out() {
 }
 
 #[test]
+fn an_alarm_about_an_order_ends_with_the_order() {
+    // Given a kernel that could not be given an address,
+    let (mut rig, out) = elected_of(secondary(A));
+    claim(&mut rig, &out);
+    rig.give(is(Absent));
+    rig.give(failed("device busy"));
+    assert!(rig.alarms().contains(&AlarmName::KernelAddress(WEB, SIP)));
+    // when it is not to have it any more, then all is well: the edge has nothing to tell.
+    let out = rig.beat(B, elected_elsewhere(900));
+    assert_eq!(kernel_orders(&out), [(SIP, Absent)]);
+    assert!(!rig.alarms().contains(&AlarmName::KernelAddress(WEB, SIP)));
+}
+
+#[test]
 fn what_something_else_does_to_the_kernel_is_journaled() {
     let (mut rig, out) = elected_of(secondary(A));
     claim(&mut rig, &out);
