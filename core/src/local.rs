@@ -32,12 +32,8 @@ struct InKernel {
 
 impl Local {
     pub(crate) fn new(config: &GroupConfig) -> Self {
-        let address = |kind: &AddressKind| InKernel {
-            kind: *kind,
-            ordered: None,
-            known: None,
-            given: false,
-        };
+        let address =
+            |kind: &AddressKind| InKernel { kind: *kind, ordered: None, known: None, given: false };
         Self { addresses: config.addresses.iter().map(address).collect(), told: None }
     }
 
@@ -57,6 +53,9 @@ impl Group {
             let wanted = self.wanted_in_kernel(cx, id);
             let Some(address) = self.local.addresses.get_mut(index) else { continue };
             let Some(wanted) = wanted.filter(|_| address.kind.is_in_kernel()) else { continue };
+            if wanted == Presence::Present && active(Mutation::KernelNeverGiven) {
+                continue;
+            }
             if address.ordered != Some(wanted) {
                 address.ordered = Some(wanted);
                 address.given |= wanted == Presence::Present;
@@ -68,6 +67,7 @@ impl Group {
 
     fn wanted_in_kernel(&self, cx: &Cx<'_>, id: AddressId) -> Option<Presence> {
         match &self.role {
+            Role::Holding(_) if active(Mutation::HoldingDropsKernel) => Some(Presence::Absent),
             Role::None | Role::Holding(_) => None,
             Role::Master(_) => Some(Presence::Present),
             Role::Backup if active(Mutation::KernelKept) => None,
@@ -83,6 +83,9 @@ impl Group {
     /// soon as a successor leads, and not before, since traffic comes here until then. The order
     /// would end with the process: it is carried out first.
     pub(crate) fn leaves_kernel_later(&self, s: &Shared) -> bool {
+        if active(Mutation::StopLeavesKernel) {
+            return false;
+        }
         let leaving = |it: &InKernel| {
             it.ordered == Some(Presence::Absent)
                 && (it.known == Some(Presence::Present) || it.given && it.known.is_none())
@@ -135,10 +138,9 @@ impl Group {
     pub(crate) fn run_hooks(&mut self, cx: &mut Cx<'_>) {
         let (point, role, cause): (_, _, Option<Cause>) = match &self.role {
             Role::Master(master) => (HookPoint::Master, RoleName::Master, Some(master.cause)),
+            Role::Holding(_) if active(Mutation::HoldingUntold) => return,
             Role::Holding(it) => (HookPoint::Holding, RoleName::Holding, Some(it.cause)),
-            Role::Backup if self.another_leads(cx) => {
-                (HookPoint::Backup, RoleName::Backup, None)
-            }
+            Role::Backup if self.another_leads(cx) => (HookPoint::Backup, RoleName::Backup, None),
             Role::None | Role::Backup => return,
         };
         if self.local.told == Some(role) {

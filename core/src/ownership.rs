@@ -270,9 +270,14 @@ impl Group {
         if matches!(self.role, Role::None) {
             return;
         }
-        self.order_kernel(cx); // Before the cloud sends traffic here.
+        if !active(Mutation::KernelAfterCall) {
+            self.order_kernel(cx); // Before the cloud sends traffic here.
+        }
         for index in 0..self.ownership.addresses.len() {
             self.drive_address(cx, AddressId(u8::try_from(index).unwrap_or(u8::MAX)));
+        }
+        if active(Mutation::KernelAfterCall) {
+            self.order_kernel(cx);
         }
         self.read_if_due(cx);
     }
@@ -366,9 +371,8 @@ impl Group {
         let reconcile = cx.s.config.timing.reconcile_interval;
         self.ownership.read_at = self.ownership.next_read(cx.now, reconcile);
         for kind in AddressKind::ALL {
-            let of_kind = |(id, address): (AddressId, &Address)| {
-                (address.kind == kind).then_some(id)
-            };
+            let of_kind =
+                |(id, address): (AddressId, &Address)| (address.kind == kind).then_some(id);
             let ids = (0..).map(AddressId);
             let addresses: Vec<_> =
                 ids.zip(&self.ownership.addresses).filter_map(of_kind).collect();
@@ -797,7 +801,11 @@ impl Address {
         }
         match &self.observed {
             None => None,
-            Some((Some(held), _)) if held.holder == Holder::Node(me) => None,
+            Some((Some(held), _))
+                if held.holder == Holder::Node(me) && !active(Mutation::UnassignOwn) =>
+            {
+                None
+            }
             Some((Some(held), _)) => Some(match self.kind {
                 AddressKind::ElasticIp => {
                     Operation::Disassociate { address, association: held.id.clone() }
