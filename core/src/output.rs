@@ -8,7 +8,8 @@ use crate::event::{AlarmName, Event, RoleName};
 use crate::input::Durable;
 use crate::message::{Answer, OperatorResult, Request};
 use crate::types::{
-    AddressId, AssociationId, CallId, Cause, GroupId, NodeId, OperatorId, RequestId, Term, Timestamp,
+    AddressId, AssociationId, CallId, Cause, GroupId, NodeId, OperatorId, RequestId, Term,
+    Timestamp,
 };
 
 /// Orders from the core, to be carried out in the order given, none waited for.

@@ -256,7 +256,9 @@ impl Judge {
                 self.rig.held = held;
                 self.rig.read()
             }
-            (_, Operation::Associate { .. } | Operation::Assign { .. }) => associated(&format!("mine{}", call.id.0)),
+            (_, Operation::Associate { .. } | Operation::Assign { .. }) => {
+                associated(&format!("mine{}", call.id.0))
+            }
             (_, Operation::Disassociate { .. } | Operation::Unassign { .. }) => {
                 CallOutcome::Ok(CallReply::Disassociated)
             }
