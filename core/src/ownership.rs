@@ -52,7 +52,9 @@ pub(crate) struct Ownership {
     read_at: Timestamp,
     /// The reads under way.
     reading: Vec<Reading>,
-    /// Reads that failed in a row.
+    /// Whether one of those that were begun together has failed.
+    read_failed: bool,
+    /// How often in a row that was so.
     read_failures: u32,
     /// Since when a claim is watched for calls that land late.
     guarded_since: Option<Timestamp>,
@@ -161,6 +163,7 @@ impl Ownership {
             addresses: config.addresses.iter().map(address).collect(),
             read_at: now,
             reading: Vec::new(),
+            read_failed: false,
             read_failures: 0,
             guarded_since: None,
         }
@@ -267,9 +270,14 @@ impl Group {
         if matches!(self.role, Role::None) {
             return;
         }
-        self.order_kernel(cx); // Before the cloud sends traffic here.
+        if !active(Mutation::KernelAfterCall) {
+            self.order_kernel(cx); // Before the cloud sends traffic here.
+        }
         for index in 0..self.ownership.addresses.len() {
             self.drive_address(cx, AddressId(u8::try_from(index).unwrap_or(u8::MAX)));
+        }
+        if active(Mutation::KernelAfterCall) {
+            self.order_kernel(cx);
         }
         self.read_if_due(cx);
     }
@@ -546,20 +554,37 @@ impl Group {
     }
 
     fn on_read(&mut self, cx: &mut Cx<'_>, reading: Reading, outcome: &CallOutcome) {
-        let CallOutcome::Ok(CallReply::Described(observations)) = outcome else {
-            self.ownership.read_failures = self.ownership.read_failures.saturating_add(1);
-            let pause = RETRY_LEAST * (1 << self.ownership.read_failures.min(5));
-            let pause = cx.s.random.up_to(pause.min(RETRY_MOST));
-            self.ownership.read_at = cx.now + RETRY_LEAST + pause;
-            return;
+        let described = match outcome {
+            CallOutcome::Ok(CallReply::Described(observations)) => Some(observations),
+            CallOutcome::Ok(_)
+            | CallOutcome::Refused { .. }
+            | CallOutcome::Denied { .. }
+            | CallOutcome::Throttled
+            | CallOutcome::NotStarted
+            | CallOutcome::Timeout
+            | CallOutcome::Error { .. } => None,
         };
+        self.ownership.read_failed |= described.is_none();
         if self.ownership.reading.is_empty() {
-            self.ownership.read_failures = 0;
+            self.reads_ended(cx);
         }
+        let Some(observations) = described else { return };
         for observation in observations {
             self.observe(cx, reading.began, observation);
         }
         self.account_verification(cx);
+    }
+
+    /// One read of each kind has ended: after a failure of either there is a pause.
+    fn reads_ended(&mut self, cx: &mut Cx<'_>) {
+        if !std::mem::take(&mut self.ownership.read_failed) {
+            self.ownership.read_failures = 0;
+            return;
+        }
+        self.ownership.read_failures = self.ownership.read_failures.saturating_add(1);
+        let pause = RETRY_LEAST * (1 << self.ownership.read_failures.min(5));
+        let pause = cx.s.random.up_to(pause.min(RETRY_MOST));
+        self.ownership.read_at = cx.now + RETRY_LEAST + pause;
     }
 
     /// One address as a read showed it.
@@ -595,7 +620,9 @@ impl Group {
             }
             Judgement::Stale => {}
             Judgement::LookAgain => {
-                self.ownership.read_at = self.ownership.read_at.min(cx.now + AGREEMENT);
+                // However many reads hints bring meanwhile.
+                let agreed_at = address.suspected_at.unwrap_or(cx.now) + AGREEMENT;
+                self.ownership.read_at = self.ownership.read_at.min(agreed_at);
             }
             Judgement::Elsewhere => {
                 let holder = seen.association.as_ref().map(|it| it.holder.clone());
@@ -779,7 +806,11 @@ impl Address {
         }
         match &self.observed {
             None => None,
-            Some((Some(held), _)) if held.holder == Holder::Node(me) => None,
+            Some((Some(held), _))
+                if held.holder == Holder::Node(me) && !active(Mutation::UnassignOwn) =>
+            {
+                None
+            }
             Some((Some(held), _)) => Some(match self.kind {
                 AddressKind::ElasticIp => {
                     Operation::Disassociate { address, association: held.id.clone() }

@@ -4,6 +4,7 @@
 mod calls;
 mod journal;
 mod lease;
+mod local;
 mod promise;
 
 use std::collections::VecDeque;
@@ -85,6 +86,7 @@ pub(crate) struct Life {
     voluntary: [Vec<Nanos>; GROUPS],
     pub(crate) accounts: [[Account; ADDRESSES]; GROUPS],
     calls: Vec<calls::Ordered>,
+    local: local::Local,
 }
 
 /// The judge of one seed.
@@ -221,12 +223,14 @@ impl Observer {
             },
             Output::Call(call) => self.call_ordered(node, at, call),
             Output::Event(event) => self.journaled(node, at, hosts, event),
+            Output::Kernel { group, address, wanted } => {
+                self.kernel_ordered(node, (group.index(), address.index()), *wanted);
+            }
+            Output::Hook(hook) => self.hook_run(node, hook),
             Output::Answer { .. }
             | Output::Probe { .. }
             | Output::Persist(_)
             | Output::OperatorDone { .. }
-            | Output::Kernel { .. }
-            | Output::Hook(_)
             | Output::Stopped => {}
         }
     }
@@ -235,6 +239,7 @@ impl Observer {
     pub(crate) fn after(&mut self, node: usize, real: Nanos, hosts: &[Host]) {
         self.judge_promises(real, hosts);
         self.judge_let_go(node);
+        self.judge_hooks(node);
         self.finished_journaled(node);
     }
 
@@ -328,6 +333,7 @@ impl Life {
             voluntary: [const { Vec::new() }; GROUPS],
             accounts: std::array::from_fn(|_| std::array::from_fn(|_| Account::default())),
             calls: Vec::new(),
+            local: local::Local::default(),
         }
     }
 
