@@ -48,6 +48,9 @@ pub(crate) fn names(config: &Config, me: NodeId, boot: BootId) -> Names {
                         Address::ElasticIp { allocation_id, .. } => {
                             AddressNames { kind: "elastic-ip", id: allocation_id.clone() }
                         }
+                        Address::SecondaryIp { ip, .. } => {
+                            AddressNames { kind: "secondary-ip", id: ip.to_string() }
+                        }
                     })
                     .collect(),
             })
@@ -122,14 +125,19 @@ pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
                     .addresses
                     .iter()
                     .map(|address| match address {
-                        Address::ElasticIp { allocation_id, private_ip } => cloud::AddressIds {
-                            allocation_id: allocation_id.clone(),
-                            private_ip: config
-                                .nodes
-                                .get(me.index())
-                                .and_then(|node| private_ip.get(&node.name))
-                                .map(ToString::to_string),
-                        },
+                        Address::ElasticIp { allocation_id, private_ip } => {
+                            cloud::AddressIds::ElasticIp {
+                                allocation_id: allocation_id.clone(),
+                                private_ip: config
+                                    .nodes
+                                    .get(me.index())
+                                    .and_then(|node| private_ip.get(&node.name))
+                                    .map(ToString::to_string),
+                            }
+                        }
+                        Address::SecondaryIp { ip, .. } => {
+                            cloud::AddressIds::SecondaryIp { ip: *ip }
+                        }
                     })
                     .collect(),
             })
