@@ -64,6 +64,9 @@ def group_converges(recording, group, verdict):
     """Returns since when all is well, or None after a finding."""
     scenario = recording.scenario
     masters = masters_at(recording, group.name, scenario.ended)
+    if len(masters) != 1 and (lossy := [node for node in group.priorities if recording.lost_lines(node)]):
+        verdict.note(scenario.ended, f"I3 is not judged for {group.name}: its roles are not known, for the journal of {lossy[0]} lost lines")
+        return None
     if len(masters) != 1:
         named = " and ".join(m.node for m in masters) or "nobody"
         sentence = f"{named} is master of {group.name} at the end of the recording{left_over(scenario, faults_ended(recording))}"
