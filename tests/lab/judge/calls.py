@@ -62,5 +62,6 @@ def same_address(call, row):
 def outcome_fits(outcome, row):
     if outcome in UNKNOWN:
         return True
-    answered_with_error = row["status"] is not None and row["status"] >= 400
-    return outcome in REFUSALS and answered_with_error
+    if outcome == "ok":
+        return row["status"] == 200  # Its request id should be there; that it is not is another finding.
+    return outcome in REFUSALS and row["status"] is not None and row["status"] >= 400

@@ -91,7 +91,7 @@ def won_by_a_majority(recording, mastership, verdict):
         vote = vote_of(journal, mastership) if journal else None
         if vote is not None and vote.at <= mastership.begin + recording.tolerance(voter, node):
             votes.append(vote)
-        elif reason := recording.why_missing(voter, stood):
+        elif not known_dead(mastership, voter, stood) and (reason := recording.why_missing(voter, stood)):
             perhaps.append(reason)
     own = 0 if muted(recording, mastership) else 1
     if len(votes) + own >= scenario.quorum:
@@ -102,6 +102,12 @@ def won_by_a_majority(recording, mastership, verdict):
     else:
         own_vote = "its own" if own else "none of its own, for it was muted after its start,"
         verdict.find("I1", mastership.begin, f"{told} and {own_vote}: fewer than {scenario.quorum}", mastership.won, *votes)
+
+
+def known_dead(mastership, voter, stood):
+    """Whether the candidate itself had told that the voter was gone: then it has no vote of it."""
+    told = [e for e in mastership.life.entries if e.event in ("peer-up", "peer-down") and e["peer"] == voter and e.at <= stood]
+    return bool(told) and told[-1].event == "peer-down"
 
 
 def stood_at(recording, mastership):

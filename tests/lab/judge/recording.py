@@ -138,6 +138,13 @@ class Recording:
         ends = [life.ended for life in self.journals[node].lives if life.how in ("killed", "exited", "succeeded")] if node in self.journals else []
         return ends + [row["at"] for row in self.processes or [] if row["node"] == node and row["what"] == "killed"]
 
+    def lost_lines(self, node):
+        """Whether the node's disk was harmed, so that it may have changed roles without a line."""
+        spans = self.faults.spans(("disk",), node)
+        to_the_end = any(until >= self.scenario.ended - tolerances.JOURNAL_TAIL for _, until in spans)
+        told = node in self.journals and bool(self.journals[node].of("journal-gap"))
+        return bool(spans) and (told or to_the_end)
+
     def why_missing(self, node, at, delay=0.0):
         """Why a line that belongs to this time may be missing in the node's journal without fault, or None. `delay`: how much earlier it
         may belong."""

@@ -32,6 +32,7 @@ JOURNAL = Schema(
         "to": TEXT,
         "reason": TEXT,
         "candidate": TEXT,
+        "peer": TEXT,
         "call_id": WHOLE,
         "operation": TEXT,
         "address": TEXT,

@@ -151,6 +151,15 @@ class Clean(unittest.TestCase):
         history.tell("lb-a", 4.1, "journal-gap", lost=7, skip=6)
         self.nothing(history)
 
+    def test_a_takeover_by_a_node_whose_disk_is_full(self):
+        # Given a successor whose journal cannot tell that it leads,
+        history = good()
+        history.fault("disk", "lb-b", 2.0)
+        history.journals["lb-b"] = [record for record in history.journals["lb-b"] if record["t"] < 2.0]
+        # then what it did is not held against it.
+        verdict = self.nothing(history)
+        self.assertTrue(any("roles are not known" in note for note in verdict.notes))
+
     def test_dry_runs_and_probes_are_no_mutations(self):
         history = quiet()
         common = {"passed": None, "landed": None, "answered": START + 3.9, "association": None, "code": "DryRunOperation", "fault": None}

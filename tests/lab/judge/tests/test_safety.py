@@ -68,6 +68,15 @@ class OneActor(Spoiled):
         history.journals["witness"] = [r for r in history.journals["witness"] if r.get("term") != 2]
         self.finds(history, "I1", "fewer than 2")
 
+    def test_a_master_without_a_majority_right_after_a_death(self):
+        # Given a successor that stands within milliseconds of the death, so that the dead one might have voted just before,
+        history = started()
+        history.kill("lb-a", 3.0)
+        history.elect("lb-b", 3.006, 2, "master-crashed", voters=())
+        # when it had itself found the other dead,
+        history.tell("lb-b", 3.001, "peer-down", peer="lb-a", reason="its process is dead")
+        self.finds(history, "I1", "fewer than 2")
+
     def test_a_vote_that_came_after_the_victory(self):
         history = good()
         journaled(history, "witness", "vote-granted", term=2)[0]["t"] = 3.2
@@ -183,6 +192,16 @@ class Fenced(Spoiled):
         history = good()
         history.cloud[-1]["node"] = "witness"
         self.finds(history, "I2", "is a witness")
+
+    def test_a_call_for_an_address_of_no_group(self):
+        history = good()
+        history.call("lb-b", 4.0, 2, address="eipalloc-stranger")
+        self.finds(history, "I2", "belongs to no group")
+
+    def test_a_balancer_that_may_not_hold_the_group(self):
+        history = good()
+        del history.scenario["groups"][0]["priorities"]["lb-b"]
+        self.finds(history, "I2", "may not hold web")
 
     def test_a_call_of_which_the_journal_tells_only_the_end(self):
         history = good()

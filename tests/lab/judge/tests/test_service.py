@@ -44,6 +44,14 @@ class Convergence(Spoiled):
             row["server"] = "lb-a"
         self.finds(history, "I3", "lb-a served")
 
+    def test_the_only_request_after_the_move_is_served_by_another(self):
+        history = good()
+        history.requests()
+        history.scenario.update(faults_ended=None, ended=START + 5.12)
+        history.client = [row for row in history.client if row["at"] <= START + 5.1]
+        history.client[-1]["server"] = "lb-a"
+        self.finds(history, "I3", "lb-a served")
+
     def test_clients_that_are_not_served(self):
         history = good()
         history.requests()
@@ -180,7 +188,7 @@ class Explained(Spoiled):
             self.finds(history, "I8", f"without {key}")
         history = good()
         journaled(history, "lb-b", "call-finished")[0].pop("request_id")
-        self.finds(history, "I8", "is not in its journal")
+        self.finds(history, "I8", "without its request id")
 
     def test_a_success_that_the_cloud_never_saw(self):
         history = good()
@@ -191,6 +199,22 @@ class Explained(Spoiled):
         history = good()
         history.cloud[-1].update(status=503, landed=None)
         self.finds(history, "I8", "did not carry it out")
+
+    def test_a_refusal_that_the_cloud_carried_out(self):
+        history = good()
+        journaled(history, "lb-b", "call-finished")[0]["outcome"] = "refused"
+        self.finds(history, "I8", "but the cloud carried it out")
+
+    def test_numbers_that_begin_anew(self):
+        history = good()
+        journaled(history, "lb-b", "role-changed", to="master")[0]["skip"] = -3
+        self.finds(history, "I8", "numbers must grow")
+
+    def test_a_call_that_takes_away_and_a_holder_that_stays(self):
+        history = good()
+        history.call("lb-b", 8.0, 2, operation="DisassociateAddress")
+        history.holders[-1]["holder"] = "lb-a"
+        self.finds(history, "I8", "takes it away")
 
     def test_a_role_change_without_cause_or_reason(self):
         for key in ("cause", "reason", "term"):
