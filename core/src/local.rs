@@ -4,7 +4,7 @@
 //! with the next step.
 
 use crate::config::{AddressKind, GroupConfig};
-use crate::event::{AlarmName, Event, EventKind, OwnershipName, RoleName};
+use crate::event::{AlarmName, Event, EventKind, RoleName};
 use crate::group::{Group, Role};
 use crate::input::KernelState;
 use crate::mutation::{Mutation, active};
@@ -72,8 +72,7 @@ impl Group {
             Role::Master(_) => Some(Presence::Present),
             Role::Backup if active(Mutation::KernelKept) => None,
             Role::Backup => {
-                let (ownership, holder) = self.ownership.addresses.get(id.index())?.known.name();
-                let elsewhere = ownership == OwnershipName::NotOwned && holder.is_some();
+                let elsewhere = self.ownership.addresses.get(id.index())?.is_elsewhere();
                 (elsewhere || self.another_leads(cx)).then_some(Presence::Absent)
             }
         }

@@ -53,6 +53,7 @@ mutations! { simulation {
     KernelNeverGiven = "kernel-never-given", "A master's kernel is not given its addresses.";
     KernelAfterCall = "kernel-after-call", "The cloud is called before the kernel has the address.";
     HoldingDropsKernel = "holding-drops-kernel", "A master that loses its majority drops its addresses.";
+    OneReadEmptiesKernel = "one-read-empties-kernel", "A kernel loses an address by one read.";
     StopLeavesKernel = "stop-leaves-kernel", "A daemon stops though its kernel has what another serves.";
     UnassignOwn = "unassign-own", "A fenced claim takes an address off the own interface.";
     HoldingUntold = "holding-untold", "Hooks are not told of the loss of the majority.";

@@ -99,6 +99,9 @@ pub(crate) struct Address {
     acknowledged_at: Option<Timestamp>,
     /// First seen then: a state that a second read must confirm.
     suspected_at: Option<Timestamp>,
+    /// By a node that does not lead: when reads began to show it at another, and the last that
+    /// did.
+    elsewhere: Option<(Timestamp, Timestamp)>,
     /// Repairs within the last minute.
     repairs: VecDeque<Timestamp>,
 }
@@ -157,6 +160,7 @@ impl Ownership {
             before: VecDeque::new(),
             acknowledged_at: None,
             suspected_at: None,
+            elsewhere: None,
             repairs: VecDeque::new(),
         };
         Self {
@@ -208,6 +212,7 @@ impl Ownership {
             address.failures = 0;
             address.retry_at = now;
             address.suspected_at = None;
+            address.elsewhere = None;
             address.plan = match address.known {
                 Known::Owned(_) if kept => Plan::Settled,
                 Known::Owned(_) | Known::NotOwned(_) | Known::Unknown => {
@@ -608,6 +613,7 @@ impl Group {
                 address.known = Known::Owned(association);
                 address.verified_at = Some(cx.now);
                 address.suspected_at = None;
+                address.elsewhere = None;
                 address.observed = Some((seen.association.clone(), began));
                 address.plan = Plan::Settled;
                 address.uncertain = false;
@@ -630,6 +636,10 @@ impl Group {
                 address.verified_at = Some(cx.now);
                 address.suspected_at = None;
                 address.observed = Some((seen.association.clone(), began));
+                if !master {
+                    let again = address.note_elsewhere(cx.now);
+                    self.ownership.read_at = self.ownership.read_at.min(again);
+                }
                 self.owned_changed(cx, id, before, "the cloud shows it elsewhere");
                 if master {
                     self.repair(cx, id);
@@ -793,6 +803,27 @@ impl Address {
     fn is_agreed(&mut self, now: Timestamp) -> bool {
         let since = *self.suspected_at.get_or_insert(now);
         now.since(since) >= AGREEMENT
+    }
+
+    /// Notes that a node that does not lead was shown it at another. When to look again: the
+    /// kernel lets go of a secondary address only when two reads agree, where an earlier life of
+    /// this node may have claimed it just now.
+    fn note_elsewhere(&mut self, now: Timestamp) -> Timestamp {
+        if !matches!(self.known, Known::NotOwned(Some(_))) || !self.kind.is_in_kernel() {
+            self.elsewhere = None;
+            return Timestamp::NEVER;
+        }
+        let first = self.elsewhere.map_or(now, |(first, _)| first);
+        self.elsewhere = Some((first, now));
+        if self.is_elsewhere() { Timestamp::NEVER } else { first + AGREEMENT }
+    }
+
+    /// Whether reads some time apart agree that another has it.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        let agreed = |(first, last): (Timestamp, Timestamp)| {
+            last.since(first) >= AGREEMENT || active(Mutation::OneReadEmptiesKernel)
+        };
+        self.elsewhere.is_some_and(agreed)
     }
 
     /// The next call of a claim; `None` if that needs a fresh read first.

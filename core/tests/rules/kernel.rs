@@ -199,7 +199,8 @@ fn one_that_just_started_lets_go_of_what_another_leads_or_has() {
     assert_eq!(kernel_orders(&rig.beat(W, elected_elsewhere(5))), [(SIP, Absent)]);
     let mut rig = start();
     assert_eq!(kernel_orders(&rig.beat(B, Beat::master(5))), [(SIP, Absent)]);
-    // and when the cloud shows it elsewhere, also outside the cluster.
+    // and when the cloud shows it elsewhere, also outside the cluster: by one read and another
+    // two seconds later, for the first may show how it was before the life before claimed it.
     let outside = Association {
         id: AssociationId("eni-x".into()),
         holder: Holder::Outside("i-0stranger".into()),
@@ -208,10 +209,32 @@ fn one_that_just_started_lets_go_of_what_another_leads_or_has() {
         let mut rig = Rig::new(secondary(A));
         rig.held = held;
         let mut out = rig.give(is(Present));
-        out.extend(rig.pass(millis(100)));
+        out.extend(rig.run_to(at(1_999)));
+        assert_eq!(kernel_orders(&out), []);
+        out.extend(rig.give(Input::OwnershipHint { group: WEB }));
+        assert_eq!(kernel_orders(&out), []);
+        out.extend(rig.pass(millis(1)));
         assert_eq!(rig.role(), RoleName::Backup);
         assert_eq!(kernel_orders(&out), [(SIP, Absent)]);
     }
+}
+
+#[test]
+fn one_stale_read_takes_nothing_from_a_kernel() {
+    // Given a master that had just claimed its address when its daemon was restarted, when a read
+    // shows how it was before, and the next how it is,
+    let mut rig = Rig::new(secondary(A));
+    rig.held = held_by("eni-b", B);
+    let mut out = rig.give(is(Present));
+    assert_eq!(reads(&out).len(), 1);
+    rig.held = held_by("eni-a", A);
+    out.extend(rig.pass(millis(2_000)));
+    assert!(reads(&out).len() >= 2, "it looks again");
+    // and then again how it was, then its kernel keeps it.
+    rig.held = held_by("eni-b", B);
+    out.extend(rig.give(Input::OwnershipHint { group: WEB }));
+    assert_eq!(rig.role(), RoleName::Backup);
+    assert_eq!(kernel_orders(&out), []);
 }
 
 #[test]

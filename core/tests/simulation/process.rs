@@ -46,7 +46,7 @@ impl World {
         let host = &mut self.hosts[node];
         let config = Arc::clone(&host.config);
         self.observer.on_disk[node] = nanos(longest);
-        self.observer.born(node, (host.life, boot), at, &config, longest);
+        self.observer.born(node, (host.life, boot), at, &config, disk.as_ref());
         let now = Timestamp::from_nanos(at.local);
         let machine = Node::new(config, boot, seed, disk, now);
         host.process = Some(Process {

@@ -14,7 +14,7 @@ use crate::observer::journal::Due;
 use crate::observer::{Observer, letter};
 
 /// Where no id tells a move from a stale read, two reads so far apart must agree.
-const AGREEMENT: Nanos = 2 * SEC;
+pub(super) const AGREEMENT: Nanos = 2 * SEC;
 const MINUTE: Nanos = 60 * SEC;
 /// Of a minute of repairs: a repair is decided before it is ordered.
 const REPAIRS_WITHIN: Nanos = 45 * SEC;
@@ -248,8 +248,8 @@ impl Observer {
                     account.moved_last = at.local;
                     account.gone |= seen.association.is_none();
                 }
-                life.local.elsewhere[group][seen.address.index()] =
-                    !own && seen.association.is_some();
+                let place = (group, seen.address.index());
+                life.local.seen(at.local, place, !own && seen.association.is_some());
             }
             return;
         };

@@ -1,8 +1,10 @@
 //! What a role means on its machine: the kernel's addresses and the operator's hooks follow it.
 
-use vipward_core::{Event, EventKind, Hook, Presence, RoleName};
+use vipward_core::{Durable, Event, EventKind, Hook, Presence, RoleName};
 
+use crate::clock::Nanos;
 use crate::kernel::Place;
+use crate::observer::calls::AGREEMENT;
 use crate::observer::{Observer, letter};
 use crate::plan::{ADDRESSES, GROUPS};
 
@@ -11,8 +13,10 @@ use crate::plan::{ADDRESSES, GROUPS};
 pub(crate) struct Local {
     /// What the kernel is to have.
     pub(super) kernel: [[Option<Presence>; ADDRESSES]; GROUPS],
-    /// The last read that told showed it at another.
-    pub(super) elsewhere: [[bool; ADDRESSES]; GROUPS],
+    /// The first and the last read in a row that showed it at another.
+    elsewhere: [[Option<(Nanos, Nanos)>; ADDRESSES]; GROUPS],
+    /// The highest election that its disk knew of when it started.
+    floor: [u64; GROUPS],
     /// What the hooks were last told.
     told: [Option<RoleName>; GROUPS],
     /// Alarms about the kernel that are raised.
@@ -20,6 +24,24 @@ pub(crate) struct Local {
     /// Alarms raised, and hooks run for them, in the present step.
     raised: u32,
     hooked: u32,
+}
+
+impl Local {
+    /// Of a life that starts with this on its disk.
+    pub(super) fn new(disk: Option<&Durable>) -> Self {
+        let mut local = Self::default();
+        let elected = disk.into_iter().flat_map(|disk| &disk.elected);
+        for (floor, term) in local.floor.iter_mut().zip(elected) {
+            *floor = term.0;
+        }
+        local
+    }
+
+    /// A read showed an address at this node, at another, or at nobody.
+    pub(super) fn seen(&mut self, at: Nanos, (group, address): Place, elsewhere: bool) {
+        let seen = &mut self.elsewhere[group][address];
+        *seen = elsewhere.then(|| (seen.map_or(at, |(first, _)| first), at));
+    }
 }
 
 impl Observer {
@@ -47,7 +69,22 @@ impl Observer {
     }
 
     fn is_elsewhere(&self, node: usize, (group, address): Place) -> bool {
-        self.another_was_elected(node, group) || self.lives[node].local.elsewhere[group][address]
+        let seen = self.lives[node].local.elsewhere[group][address];
+        let agreed = seen.is_some_and(|(first, last)| last >= first + AGREEMENT);
+        agreed || self.another_was_elected_since(node, group)
+    }
+
+    /// Whether another was elected in a higher term than this node ever was, as far as it can
+    /// know: by itself or from its disk.
+    fn another_was_elected_since(&self, node: usize, group: usize) -> bool {
+        let life = &self.lives[node];
+        let own = self.elections[group].iter().filter(|election| {
+            let known = election.at >= life.born.real || election.term <= life.local.floor[group];
+            election.node == node && known
+        });
+        let own = own.map(|election| election.term).max().unwrap_or(0);
+        let others = || self.elections[group].iter().filter(|election| election.node != node);
+        others().any(|election| election.term > own || !self.terms_last)
     }
 
     fn another_was_elected(&self, node: usize, group: usize) -> bool {

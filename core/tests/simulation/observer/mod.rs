@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipward_core::{
-    BootId, Config, Heartbeat, Input, NodeId, Output, Request, RoleName, TakeBack, TakeBackKind,
-    VoteRequest,
+    BootId, Config, Durable, Heartbeat, Input, NodeId, Output, Request, RoleName, TakeBack,
+    TakeBackKind, VoteRequest,
 };
 
 use crate::clock::{Moment, Nanos};
@@ -168,11 +168,13 @@ impl Observer {
         (number, boot): (u32, BootId),
         at: Moment,
         config: &Arc<Config>,
-        longest_promise: Duration,
+        disk: Option<&Durable>,
     ) {
+        let longest_promise = disk.map(|disk| disk.longest_promise).unwrap_or_default();
         let mute = config.timing.lease().max(longest_promise);
         let mute_until = at.local + nanos(mute);
         self.lives[node] = Life::new(number, boot, Arc::clone(config), at, mute_until);
+        self.lives[node].local = local::Local::new(disk);
     }
 
     /// A process ends, and with it every lease it had.
