@@ -1,0 +1,9 @@
+//! The kernel's links and IPv4 addresses over rtnetlink, for the edges that need them.
+
+mod changes;
+mod request;
+mod view;
+
+pub(crate) use changes::Changes;
+pub(crate) use request::{Netlink, is};
+pub(crate) use view::{Held, Link, View};
