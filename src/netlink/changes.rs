@@ -46,6 +46,7 @@ impl Changes {
         Ok(())
     }
 
+    /// Waits for one change.
     async fn receive(&mut self) -> io::Result<()> {
         self.buffer.clear();
         match self.socket.recv(&mut self.buffer).await {
@@ -55,5 +56,54 @@ impl Changes {
             }
             received => received,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::super::namespace::{ip, isolated};
+    use super::*;
+
+    #[test]
+    fn it_survives_an_overrun() {
+        let path = "netlink::changes::tests::it_survives_an_overrun";
+        isolated(path, None, async {
+            let patience = Duration::from_secs(10);
+            let mut changes = Changes::open().unwrap();
+            let nothing = timeout(Duration::from_millis(50), changes.next()).await;
+            assert!(nothing.is_err(), "nothing happens in an empty namespace");
+
+            // More than its buffer takes, while nobody reads.
+            changes.socket.socket_mut().set_rx_buf_sz(2048).unwrap();
+            for _ in 0..20 {
+                ip("addr add 10.0.1.50/32 dev lo");
+                ip("addr del 10.0.1.50/32 dev lo");
+            }
+            let mut lost = 0;
+            let read = async {
+                loop {
+                    changes.buffer.clear();
+                    match changes.socket.recv(&mut changes.buffer).now_or_never() {
+                        Some(Err(error)) if is(&error, Errno::NOBUFS) => lost += 1,
+                        Some(received) => received.unwrap(),
+                        None => break,
+                    }
+                }
+            };
+            read.await;
+            assert!(lost > 0, "the test makes no overrun");
+
+            for _ in 0..20 {
+                ip("addr add 10.0.1.50/32 dev lo");
+                ip("addr del 10.0.1.50/32 dev lo");
+            }
+            timeout(patience, changes.next()).await.unwrap().unwrap();
+            ip("addr add 10.0.1.50/32 dev lo");
+            timeout(patience, changes.next()).await.unwrap().unwrap();
+        });
     }
 }

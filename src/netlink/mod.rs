@@ -1,6 +1,8 @@
 //! The kernel's links and IPv4 addresses over rtnetlink, for the edges that need them.
 
 mod changes;
+#[cfg(test)]
+pub(crate) mod namespace;
 mod request;
 mod view;
 
