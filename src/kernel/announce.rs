@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::IntoRawFd as _;
+use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use pnet_datalink::{Channel, ChannelType, Config, MacAddr, NetworkInterface};
@@ -53,13 +53,11 @@ impl Announcements {
 /// heed only one of them. An interface that speaks no ARP says nothing.
 pub(super) fn announce(link: &Link, ip: Ipv4Addr) -> io::Result<()> {
     let Some(mac) = link.mac else { return Ok(()) };
-    // Of no protocol, so that nothing is received; closed by the channel.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
     let config = Config {
         channel_type: ChannelType::Layer3(0),
         promiscuous: false,
-        socket_fd: Some(socket.into_raw_fd()),
+        // The channel closes it.
+        socket_fd: Some(socket()?.into_raw_fd()),
         write_timeout: Some(Duration::ZERO),
         ..Config::default()
     };
@@ -79,6 +77,17 @@ pub(super) fn announce(link: &Link, ip: Ipv4Addr) -> io::Result<()> {
         sender.send_to(&frame, None).unwrap_or_else(|| Err(io::ErrorKind::WriteZero.into()))?;
     }
     Ok(())
+}
+
+/// Whether [`announce`] is permitted.
+pub(super) fn may_announce() -> io::Result<()> {
+    socket().map(|_| ())
+}
+
+/// A packet socket of no protocol, so that it receives nothing.
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?)
 }
 
 #[derive(Clone, Copy)]

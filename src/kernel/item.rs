@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::time::Instant;
 use vipward_core::{KernelState, Presence};
 
@@ -13,7 +12,7 @@ use super::Address;
 use super::announce::Announcements;
 use super::budget::{Budget, SLOW};
 use super::place::{NoPlace, Seen};
-use crate::netlink::{Held, Link, View, is};
+use crate::netlink::{Held, Link, View, is_refusal};
 
 /// After a failure the next try waits.
 const RETRY: Duration = Duration::from_secs(1);
@@ -46,8 +45,8 @@ pub(super) enum Trouble {
     )]
     First { ip: Ipv4Addr, prefix: u8, link: String, others: String },
     #[error(
-        "{ip} cannot be {done} without CAP_NET_ADMIN; give it to vipward, with \
-         AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in its unit"
+        "{ip} cannot be {done} without CAP_NET_ADMIN; give vipward that and CAP_NET_RAW, with \
+         AmbientCapabilities= and CapabilityBoundingSet= of its unit"
     )]
     NotPermitted { ip: Ipv4Addr, done: &'static str },
     #[error("{ip} cannot be {done}: {error}; it is tried each {RETRY:?}")]
@@ -61,10 +60,15 @@ pub(super) enum Trouble {
 
 impl Trouble {
     pub(super) fn refused(ip: Ipv4Addr, done: &'static str, error: io::Error) -> Self {
-        if is(&error, Errno::PERM) || is(&error, Errno::ACCESS) {
+        if is_refusal(&error) {
             return Self::NotPermitted { ip, done };
         }
         Self::Refused { ip, done, error }
+    }
+
+    /// Of an address that nothing is to be done about yet.
+    pub(super) fn not_permitted(ip: Ipv4Addr) -> Self {
+        Self::NotPermitted { ip, done: "added" }
     }
 }
 
@@ -103,6 +107,8 @@ impl Item {
             self.wanted = wanted;
             self.reached = false;
             self.retry = None;
+            // With a new order the old fight is over.
+            self.budget = Budget::default();
             self.announcements.end();
         }
     }
@@ -118,6 +124,7 @@ impl Item {
         if wanted == presence(seen) {
             self.keep_announced(seen, now);
             self.reached = true;
+            self.retry = None;
             return Ok(Act::Nothing);
         }
         let link = match (wanted, &seen.link) {
@@ -172,12 +179,14 @@ impl Item {
         self.reached |= self.wanted == Some(after);
         if self.told != Some(before) {
             self.told = Some(before);
+            // After news a failure is told again: it may look mended.
+            self.failure = self.failure.take().filter(|_| result.is_ok());
             states.push(KernelState::Is(before));
         }
         match result {
             Err(trouble) => states.extend(self.fail(&trouble, now)),
             // What was put right in a fight may last for a moment only; it was told already.
-            Ok(()) if self.is_failing(now) => {}
+            Ok(()) if self.failure.is_some() && self.budget.fought_until(now).is_some() => {}
             Ok(()) => {
                 if self.failure.take().is_some() || self.told != Some(after) {
                     self.told = Some(after);
@@ -188,20 +197,16 @@ impl Item {
         states
     }
 
-    /// Notes that the kernel is not as wanted. A failure is told once.
+    /// Notes that the kernel is not as wanted, or would not become so. A failure is told once.
     pub(super) fn fail(&mut self, trouble: &Trouble, now: Instant) -> Option<KernelState> {
         self.wanted?;
         // A place that appears is an event.
-        if !matches!(trouble, Trouble::NoPlace(_)) {
+        if !self.reached && !matches!(trouble, Trouble::NoPlace(_)) {
             self.retry = self.retry.filter(|retry| now < *retry).or(Some(now + RETRY));
         }
         let what: Arc<str> = trouble.to_string().into();
         let failure = self.failure.replace(Arc::clone(&what));
         (failure.as_ref() != Some(&what)).then_some(KernelState::Failed { what })
-    }
-
-    fn is_failing(&mut self, now: Instant) -> bool {
-        self.failure.is_some() && (!self.is_settled() || self.budget.fought_until(now).is_some())
     }
 
     /// When there is something to be done or told, if nothing happens before.

@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use vipward_core::{Input, KernelState, Presence};
 
-use super::announce::announce;
+use super::announce::{announce, may_announce};
 use super::item::{Act, Item, Trouble, presence};
 use super::place::Seen;
 use super::{Keep, Mac, Settings, Wanted};
-use crate::netlink::{Changes, Link, Netlink, View, is};
+use crate::netlink::{Changes, Netlink, View, is, is_refusal};
 
 /// The kernel is read again after so long, even if nothing seems to have happened.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -30,7 +30,9 @@ pub(super) struct Keeper {
     wanted: watch::Receiver<Wanted>,
     mac: Mac,
     inputs: mpsc::Sender<Input>,
-    /// Whether it was said that nothing can be announced.
+    /// Whether this process may change addresses.
+    permitted: bool,
+    /// Whether it was said that it may not announce them.
     mute: bool,
 }
 
@@ -41,11 +43,13 @@ impl Keeper {
         inputs: mpsc::Sender<Input>,
     ) -> Self {
         let items = settings.addresses.into_iter().map(Item::new).collect();
-        Self { items, wanted, mac: settings.mac, inputs, mute: false }
+        Self { items, wanted, mac: settings.mac, inputs, permitted: true, mute: false }
     }
 
     /// Keeps the kernel as wanted for ever.
     pub(super) async fn keep(&mut self) {
+        // Both permissions are looked for before they are needed.
+        self.mute = say(may_announce(), "any address", false);
         loop {
             if let Err(error) = self.keep_over_netlink().await {
                 self.tell_broken(&error).await;
@@ -59,6 +63,7 @@ impl Keeper {
         // Before the first reading, so that what changes meanwhile is told.
         let mut changes = Changes::open()?;
         let kernel = Netlink::open()?;
+        self.permitted = kernel.may_change().await?;
         loop {
             let next = self.put_right(&kernel).await?;
             let quiet = Instant::now() + GAP;
@@ -97,12 +102,13 @@ impl Keeper {
         let mut next = Instant::now() + RESYNC;
         for item in &mut self.items {
             let seen = Seen::of(&item.address, &view, mac);
-            let states = put_item_right(kernel, item, &seen, &view).await;
+            let states = put_item_right(kernel, item, &seen, &view, self.permitted).await;
             let now = Instant::now();
             if item.announcements.take(now)
                 && let Ok(link) = &seen.link
             {
-                self.mute = say(link, item, self.mute);
+                let ip = item.address.ip;
+                self.mute = say(announce(link, ip), &ip.to_string(), self.mute);
             }
             next = item.due(now).map_or(next, |due| due.min(next));
             tell(&self.inputs, item, states).await;
@@ -134,10 +140,14 @@ async fn put_item_right(
     item: &mut Item,
     seen: &Seen,
     view: &View,
+    permitted: bool,
 ) -> Vec<KernelState> {
     let (ip, before, now) = (item.address.ip, presence(seen), Instant::now());
     match item.plan(seen, view, now) {
-        Ok(Act::Nothing) => item.note((before, before), Ok(()), now),
+        Ok(Act::Nothing) => {
+            let result = if permitted { Ok(()) } else { Err(Trouble::not_permitted(ip)) };
+            item.note((before, before), result, now)
+        }
         Ok(Act::Later) => Vec::new(),
         Ok(Act::Add(link)) => match kernel.add(link.index, ip).await {
             Ok(()) => {
@@ -161,27 +171,24 @@ async fn put_item_right(
     }
 }
 
-/// Announces an address; whether it was said that this is not permitted.
-fn say(link: &Link, item: &mut Item, mute: bool) -> bool {
-    let ip = item.address.ip;
-    match announce(link, ip) {
-        Ok(()) => {
-            tracing::debug!(%ip, interface = link.name, "announced by ARP");
-            false
-        }
-        Err(error) if is(&error, Errno::PERM) || is(&error, Errno::ACCESS) => {
+/// Says once if nothing can be announced; whether it was said.
+fn say(announced: io::Result<()>, what: &str, mute: bool) -> bool {
+    match announced {
+        Ok(()) => false,
+        Err(error) if is_refusal(&error) || is(&error, Errno::AFNOSUPPORT) => {
             if !mute {
                 tracing::warn!(
-                    %ip,
-                    "the address is set, and cannot be announced by ARP without CAP_NET_RAW: the \
-                     neighbours learn of it when their entries expire; give vipward that \
-                     capability, with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in its unit"
+                    %error,
+                    "{what} cannot be announced by ARP, and is set all the same: neighbours learn \
+                     of it when their entries expire; give vipward CAP_NET_RAW, with \
+                     AmbientCapabilities= and CapabilityBoundingSet= of its unit, and AF_PACKET \
+                     with RestrictAddressFamilies="
                 );
             }
             true
         }
         Err(error) => {
-            tracing::debug!(%ip, interface = link.name, %error, "not announced by ARP");
+            tracing::debug!(%error, "{what} is not announced by ARP");
             mute
         }
     }

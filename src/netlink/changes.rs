@@ -84,17 +84,15 @@ mod tests {
                 ip("addr del 10.0.1.50/32 dev lo");
             }
             let mut lost = 0;
-            let read = async {
-                loop {
-                    changes.buffer.clear();
-                    match changes.socket.recv(&mut changes.buffer).now_or_never() {
-                        Some(Err(error)) if is(&error, Errno::NOBUFS) => lost += 1,
-                        Some(received) => received.unwrap(),
-                        None => break,
-                    }
+            loop {
+                changes.buffer.clear();
+                let received = changes.socket.recv(&mut changes.buffer);
+                match timeout(Duration::from_millis(50), received).await {
+                    Ok(Err(error)) if is(&error, Errno::NOBUFS) => lost += 1,
+                    Ok(received) => received.unwrap(),
+                    Err(_) => break,
                 }
-            };
-            read.await;
+            }
             assert!(lost > 0, "the test makes no overrun");
 
             for _ in 0..20 {

@@ -7,5 +7,5 @@ mod request;
 mod view;
 
 pub(crate) use changes::Changes;
-pub(crate) use request::{Netlink, is};
+pub(crate) use request::{Netlink, is, is_refusal};
 pub(crate) use view::{Held, Link, View};

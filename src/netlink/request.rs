@@ -88,6 +88,16 @@ impl Netlink {
         }
     }
 
+    /// Whether this process may change addresses: it is found out by removing one of no link.
+    pub(crate) async fn may_change(&self) -> io::Result<bool> {
+        let nowhere = Held { link: 0, ip: Ipv4Addr::LOCALHOST, prefix: 32, secondary: false };
+        match self.remove(nowhere).await {
+            Ok(()) => Ok(true),
+            Err(error) if is_refusal(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn list(&self, question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
         for _ in 1..READS {
             let (answers, whole) = self.ask(question.clone(), NLM_F_DUMP).await?;
@@ -141,6 +151,11 @@ impl Netlink {
 /// Whether the kernel answered with that error.
 pub(crate) fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// Whether the kernel answered that this process may not do so.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    is(error, Errno::PERM) || is(error, Errno::ACCESS)
 }
 
 fn address(link: u32, ip: Ipv4Addr, prefix: u8) -> AddressMessage {

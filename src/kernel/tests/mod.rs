@@ -42,8 +42,10 @@ isolated_test! {
         bench.told_is(Absent).await;
         bench.told_nothing().await;
 
+        let wanted = tokio::time::Instant::now();
         bench.want(Present);
         bench.told_is(Present).await;
+        println!("set and announced after {:?}", wanted.elapsed());
         assert_eq!(addresses("eth0"), ["10.0.1.50/32 host", "10.0.1.10/24 global"]);
         for _ in 0..4 {
             heard(&mut frames, MAC).await;
@@ -114,7 +116,7 @@ isolated_test! {
         ip("addr del 10.0.1.50/32 dev eth0");
         bench.told_is(Absent).await;
         bench.told_is(Present).await;
-        println!("put back after {:?}, of which `ip` took most", removed.elapsed());
+        println!("put back {:?} after `ip` was started", removed.elapsed());
         assert_eq!(addresses("eth0").len(), 2);
 
         // And what something else adds, is removed.
