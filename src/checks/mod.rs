@@ -4,6 +4,7 @@
 
 mod command;
 mod http;
+mod interface;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,8 @@ pub enum CheckKind {
     Command(Vec<String>),
     /// A process of exactly that name runs.
     Process(String),
+    /// The network interface of that name is up, and its lower layer can pass packets.
+    Interface(String),
 }
 
 /// Why a check did not pass.
@@ -67,6 +70,10 @@ enum Failure {
     Exit(std::process::ExitStatus),
     #[error("no process of that name runs")]
     NoProcess,
+    #[error("there is no interface of that name")]
+    NoInterface,
+    #[error("the interface is down or has no carrier")]
+    LinkDown,
     #[error("the process list has not been read since the last run")]
     Stuck,
 }
@@ -121,6 +128,7 @@ enum Runner {
     Tcp(String),
     Command(Vec<String>),
     Process(ProcessCheck),
+    Interface(String),
 }
 
 impl Runner {
@@ -130,6 +138,7 @@ impl Runner {
             CheckKind::Tcp(target) => Self::Tcp(target),
             CheckKind::Command(argv) => Self::Command(argv),
             CheckKind::Process(name) => Self::Process(ProcessCheck::new(name)),
+            CheckKind::Interface(name) => Self::Interface(name),
         }
     }
 
@@ -143,6 +152,7 @@ impl Runner {
             }
             Self::Command(argv) => command::run(argv).await,
             Self::Process(check) => check.run().await,
+            Self::Interface(name) => interface::can_pass(name).await,
         }
     }
 }

@@ -186,6 +186,11 @@ pub enum CheckKind {
         /// Its name.
         name: String,
     },
+    /// A network interface can pass packets.
+    Interface {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// Where operators and tools ask.

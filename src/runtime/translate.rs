@@ -170,6 +170,7 @@ pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, St
             config::CheckKind::Tcp { addr } => checks::CheckKind::Tcp(addr.to_string()),
             config::CheckKind::Command { argv } => checks::CheckKind::Command(argv.clone()),
             config::CheckKind::Process { name } => checks::CheckKind::Process(name.clone()),
+            config::CheckKind::Interface { name } => checks::CheckKind::Interface(name.clone()),
         };
         let (interval, timeout) = (check.interval, check.timeout);
         Ok(checks::Check { name: check.name.clone(), kind, interval, timeout })

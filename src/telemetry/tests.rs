@@ -46,6 +46,7 @@ fn status() -> Status {
                 ip: Some(Ipv4Addr::LOCALHOST.into()),
                 ownership: OwnershipName::Owned,
                 holder: None,
+                kernel: None,
                 verified_ago: None,
             }],
         }],

@@ -60,11 +60,11 @@ fn kind(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKind
             );
             None
         }
-        [unbuilt @ ("unit" | "interface")] => {
+        ["unit"] => {
             findings.error(
-                &format!("{path}.{unbuilt}"),
+                &format!("{path}.unit"),
                 "is not in this version, and a check that is not run would hide a failure; take \
-                 http, tcp, command or process",
+                 http, tcp, command, process or interface",
             );
             None
         }
@@ -96,10 +96,28 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
     if let Some(name) = &raw.process {
         return Some(CheckKind::Process { name: name.clone() });
     }
+    if let Some(name) = &raw.interface {
+        if !is_interface(name) {
+            findings.error(
+                &format!("{path}.interface"),
+                format!(
+                    "{name:?} is no interface's name: those have at most 15 bytes, without `/`, `:` \
+                     and blanks; `ip link` lists them"
+                ),
+            );
+        }
+        return Some(CheckKind::Interface { name: name.clone() });
+    }
     let argv = raw.command.as_ref()?.argv();
     argv.map(|argv| CheckKind::Command { argv })
         .map_err(|fault| findings.error(&format!("{path}.command"), fault))
         .ok()
+}
+
+/// As the kernel takes them.
+fn is_interface(name: &str) -> bool {
+    let fits = |byte: u8| byte != b'/' && byte != b':' && !byte.is_ascii_whitespace();
+    (1..16).contains(&name.len()) && ![".", ".."].contains(&name) && name.bytes().all(fits)
 }
 
 fn timeout(path: &str, raw: &RawCheck, findings: &mut Findings) -> Span {

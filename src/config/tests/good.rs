@@ -120,6 +120,7 @@ fn checks_of_every_kind() {
     let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
     assert_eq!(kind("tcp = \"127.0.0.1:80\"\n"), CheckKind::Tcp { addr });
     assert_eq!(kind("process = \"nginx\"\n"), CheckKind::Process { name: "nginx".to_owned() });
+    assert_eq!(kind("interface = \"eth0\"\n"), CheckKind::Interface { name: "eth0".to_owned() });
     assert_eq!(kind("command = [\"a\", \"b c\", \"$HOME\"]\n"), argv(&["a", "b c", "$HOME"]));
     assert_eq!(
         kind("command = \"a 'b c' $HOME ; rm *\"\n"),
