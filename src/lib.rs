@@ -13,6 +13,7 @@ pub mod journal;
 pub mod kernel;
 pub mod names;
 mod netlink;
+mod program;
 pub mod runtime;
 pub mod simulated_cloud;
 pub mod state;

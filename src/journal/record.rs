@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use vipward_core::{
-    AlarmName, Cause, DenialReason, Event, EventKind, Failover, GroupId, NodeId, RoleName,
+    AlarmName, Cause, DenialReason, Event, EventKind, Failover, GroupId, NodeId, RoleName, Term,
 };
 
 use crate::names::Names;
@@ -108,6 +108,23 @@ impl Record {
         record.term = event.term.map(|term| term.0).or(record.term);
         record.cause = event.cause.map(Cause::as_str).or(record.cause);
         record
+    }
+
+    /// A record of an edge about what the core ordered it for.
+    #[must_use]
+    pub fn about(
+        group: Option<GroupId>,
+        term: Option<Term>,
+        cause: Option<Cause>,
+        names: &Names,
+        event: &'static str,
+    ) -> Self {
+        Self {
+            group: group.map(|group| names.group(group).to_owned()),
+            term: term.map(|term| term.0),
+            cause: cause.map(Cause::as_str),
+            ..Self::new(event)
+        }
     }
 
     /// Stands in for records that were lost.

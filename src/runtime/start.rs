@@ -58,6 +58,9 @@ pub enum RunError {
     /// The configuration is invalid: exit code 2.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
+    /// The node that was named on the command line is not in the file: exit code 2.
+    #[error("{0}")]
+    Usage(String),
     /// This machine lacks something; a line each.
     #[error("{0}")]
     Machine(String),
@@ -120,9 +123,10 @@ pub(crate) async fn identify(path: &Path, node: Option<&str>) -> Result<Identifi
             }
         }
     };
+    // What the file names, it has: only the command line can be wrong here.
     let (me, _) = config
         .node(&name)
-        .map_err(|error| RunError::Machine(format!("error: {}: node: {error}", path.display())))?;
+        .map_err(|error| RunError::Usage(format!("error: {}: --node: {error}", path.display())))?;
     Ok(Identified { config, name, me })
 }
 
@@ -144,6 +148,12 @@ pub fn run(options: &RunOptions) -> Result<(), RunError> {
     ended
 }
 
+/// The hooks' task: it ends after the others, and has its own patience.
+struct RunningHooks {
+    settings: watch::Sender<Arc<hooks::Settings>>,
+    running: tokio::task::JoinHandle<()>,
+}
+
 /// What lives as long as the daemon.
 struct Daemon {
     identified: Identified,
@@ -154,6 +164,8 @@ struct Daemon {
     cloud: Cloud,
     inputs: mpsc::Sender<Input>,
     stats: Arc<Stats>,
+    /// Why checks fail.
+    reasons: checks::Reasons,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -197,6 +209,7 @@ impl Daemon {
             cloud,
             inputs,
             stats,
+            reasons: checks::Reasons::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             identified: identified.clone(),
@@ -241,14 +254,16 @@ impl Daemon {
         let ended = heart.start(core_inputs, core_asks).await?;
 
         self.spawn_edges(store, orders, core_calls, (core_events, events_lost));
-        self.spawn_local(wanted, core_hooks);
+        let hooks = self.spawn_local(wanted, core_hooks);
         let checks_stop = self.stop.child_token();
-        self.spawn(checks::run(check_settings, self.inputs.clone(), checks_stop.clone()));
+        let (inputs, reasons) = (self.inputs.clone(), self.reasons.clone());
+        self.spawn(checks::run(check_settings, inputs, reasons, checks_stop.clone()));
         let runtime = Arc::new(Runtime::new(
             asks,
             self.names.subscribe(),
             Arc::clone(&self.stats),
             self.cloud.clone(),
+            self.reasons.clone(),
             self.is_member(),
         ));
         self.serve_admin(&runtime, metrics.clone()).await?;
@@ -266,9 +281,11 @@ impl Daemon {
             journal: self.journal.clone(),
             runtime,
             checks: (self.tasks.clone(), self.stop.clone(), checks_stop),
+            reasons: self.reasons.clone(),
+            hooks: hooks.settings.clone(),
         };
         reload::obey_signals(reloads, self.inputs.clone(), ended).await;
-        self.end().await;
+        self.end(hooks).await;
         Ok(())
     }
 
@@ -293,6 +310,7 @@ impl Daemon {
             self.names.subscribe(),
             self.journal.clone(),
             self.telemetry.metrics().clone(),
+            self.reasons.clone(),
             lost,
         ));
     }
@@ -303,11 +321,18 @@ impl Daemon {
         &self,
         wanted: watch::Receiver<kernel::Wanted>,
         orders: mpsc::Receiver<vipward_core::Hook>,
-    ) {
-        let Identified { config, me, .. } = &self.identified;
+    ) -> RunningHooks {
+        let Identified { config, me, name } = &self.identified;
         let settings = translate::kernel(config, *me);
         self.tasks.spawn(kernel::run(settings, wanted, self.inputs.clone(), self.stop.clone()));
-        self.tasks.spawn(hooks::run(translate::hooks(config), orders, self.stop.clone()));
+        let (settings, current) = watch::channel(Arc::new(translate::hooks(config, name)));
+        let told = Arc::new(narrator::HookTold {
+            names: self.names.subscribe(),
+            journal: self.journal.clone(),
+            metrics: self.telemetry.metrics().clone(),
+        });
+        let running = tokio::spawn(hooks::run(current, orders, told, self.stop.clone()));
+        RunningHooks { settings, running }
     }
 
     /// Whether this node can hold any group. A witness calls no cloud.
@@ -359,11 +384,14 @@ impl Daemon {
     }
 
     /// The heart has stopped: the rest ends, and last words are written.
-    async fn end(self) {
+    async fn end(self, hooks: RunningHooks) {
         self.stop.cancel();
         drop(self.inputs);
         self.tasks.close();
         let _ = tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await;
+        // The address is a successor's by now: nobody else waits for the operator's commands.
+        let patience = hooks.settings.borrow().limits.longest_end();
+        let _ = tokio::time::timeout(patience, hooks.running).await;
         self.journal.write(Record::stopped("asked to"));
         let (journal, telemetry) = (self.journal, self.telemetry);
         let last = tokio::task::spawn_blocking(move || {

@@ -171,6 +171,9 @@ pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, St
             config::CheckKind::Command { argv } => checks::CheckKind::Command(argv.clone()),
             config::CheckKind::Process { name } => checks::CheckKind::Process(name.clone()),
             config::CheckKind::Interface { name } => checks::CheckKind::Interface(name.clone()),
+            config::CheckKind::Unit { name } => {
+                checks::CheckKind::Unit { name: name.clone(), system_bus: checks::system_bus() }
+            }
         };
         let (interval, timeout) = (check.interval, check.timeout);
         Ok(checks::Check { name: check.name.clone(), kind, interval, timeout })
@@ -182,8 +185,15 @@ pub(crate) fn kernel(_config: &Config, _me: NodeId) -> kernel::Settings {
     kernel::Settings::default()
 }
 
-pub(crate) fn hooks(_config: &Config) -> hooks::Settings {
-    hooks::Settings::default()
+pub(crate) fn hooks(config: &Config, node: &str) -> hooks::Settings {
+    let config::Hooks { on_master, on_backup, on_holding, on_alarm } = config.hooks.clone();
+    hooks::Settings {
+        cluster: config.cluster.clone(),
+        node: node.into(),
+        groups: config.groups.iter().map(|group| group.name.clone()).collect(),
+        commands: hooks::Commands { on_master, on_backup, on_holding, on_alarm },
+        limits: hooks::Limits::default(),
+    }
 }
 
 pub(crate) fn state(config: &Config) -> state::Settings {

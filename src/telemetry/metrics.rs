@@ -205,6 +205,12 @@ impl Metrics {
         self.instruments.histograms.cloud_call.record(took.as_secs_f64(), &labels);
     }
 
+    /// A hook's command ended, or was dropped.
+    pub fn hook(&self, hook: &'static str, outcome: &'static str) {
+        let labels = [label("hook", hook), label("outcome", outcome)];
+        self.instruments.counters.hooks.add(1, &labels);
+    }
+
     /// The core's loop came so much later than it should have.
     pub fn loop_stall(&self, late: Duration) {
         self.instruments.histograms.loop_stall.record(late.as_secs_f64(), &[]);

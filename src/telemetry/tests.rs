@@ -48,6 +48,7 @@ fn status() -> Status {
                 holder: None,
                 kernel: None,
                 verified_ago: None,
+                kernel: None,
             }],
         }],
         peers: vec![PeerStatus {

@@ -60,14 +60,6 @@ fn kind(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKind
             );
             None
         }
-        ["unit"] => {
-            findings.error(
-                &format!("{path}.unit"),
-                "is not in this version, and a check that is not run would hide a failure; take \
-                 http, tcp, command, process or interface",
-            );
-            None
-        }
         [_] => built(path, raw, findings),
         [first, .., last] => {
             findings.error(
@@ -107,6 +99,11 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
             );
         }
         return Some(CheckKind::Interface { name: name.clone() });
+    }
+    if let Some(name) = &raw.unit {
+        // As systemctl does it: a name without a type is a service.
+        let service = if name.contains('.') { "" } else { ".service" };
+        return Some(CheckKind::Unit { name: format!("{name}{service}") });
     }
     let argv = raw.command.as_ref()?.argv();
     argv.map(|argv| CheckKind::Command { argv })

@@ -212,7 +212,7 @@ fn checks() {
         (http, "command = \"  \"\n", "30: checks[0].command: names no program", ""),
         (http, "command = 5\n", "30: checks[0].command: must be an array or a string", ""),
         (http, "process = \"\"\n", "30: checks[0].process: is empty", ""),
-        (http, "unit = \"a.service\"\n", "30: checks[0].unit: is not in this version", "take"),
+        (http, "unit = \"\"\n", "30: checks[0].unit: is empty", ""),
         (http, "interface = \"\"\n", "30: checks[0].interface: is empty", ""),
         (http, "interface = \"eth 0\"\n", "30: checks[0].interface: \"eth 0\" is no", "ip link"),
         (http, "interface = \"a234567890123456\"\n", "30: checks[0].interface: ", "15 bytes"),
