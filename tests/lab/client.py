@@ -4,7 +4,6 @@
 
 One thread, one epoll: at 200 requests a second it takes a few per cent of a core.
 """
-import contextlib
 import errno
 import json
 import os
@@ -13,9 +12,10 @@ import socket
 import sys
 from collections import deque
 
+from processor import never_wait
 from records import Lines, now
+from users import TIMEOUT_SECONDS
 
-TIMEOUT_SECONDS = 0.25
 REQUEST = b"GET / HTTP/1.1\r\nHost: service\r\nUser-Agent: lab\r\n\r\n"
 RESET_ON_CLOSE = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # SO_LINGER of 0: no TIME_WAIT is left anywhere.
 
@@ -139,14 +139,8 @@ def name_of(code):
     return names.get(code, errno.errorcode.get(code, str(code)))
 
 
-def measure_on_time():
-    """An instrument must not wait for the processor behind what it measures."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-
-
 def main():
-    measure_on_time()
+    never_wait()
     client = Client()
     orders = sys.stdin.fileno()
     client.poll.register(orders, select.EPOLLIN)

@@ -6,6 +6,8 @@ import sys
 import threading
 from pathlib import Path
 
+from processor import prefer
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -24,6 +26,7 @@ class Helper:
                 ["ip", "netns", "exec", namespace, sys.executable, str(HERE / program), *map(str, arguments)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
             )  # fmt: skip
+        prefer(self.process.pid)
         self.lock = threading.Lock()
 
     def ask(self, order, **fields):

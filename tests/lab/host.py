@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from processor import prefer
 from records import now, read_lines
 from topology import API, Filter, link_address, run
 from waiting import Unmet, demand, wait_until
@@ -60,6 +61,7 @@ class Service:
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                 env={**CLEAN, **self.environment},
             )  # fmt: skip
+        prefer(self.process.pid)
         self.tell("started", self.process.pid, None)
         threading.Thread(target=self.reap, args=(self.process,), daemon=True).start()
 
@@ -172,10 +174,10 @@ class Host:
                 service.send(signal.SIGSTOP)
 
     def thaw(self):
+        self.tell("freeze", on=False)
         for service in self.services():
             if service.running():
                 service.send(signal.SIGCONT)
-        self.tell("freeze", on=False)
 
     def stop_nginx(self):
         self.tell("nginx-stop")
@@ -280,6 +282,7 @@ class Host:
         for line in found:
             line["boottime"] = boottime_of(line["at"])
         wanted = {"event": event, **fields} if event else fields
+        since -= 0.001  # The journal's times are cut to milliseconds.
         return [e for e in found if e["boottime"] >= since and all(e.get(key) == value for key, value in wanted.items())]
 
     def claims(self, since=0):

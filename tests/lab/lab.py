@@ -127,6 +127,8 @@ class Lab:
         self.expect(moves={**self.expected["moves"], group: [1, 1]}, master={**self.expected["master"], group: to.name})
         told = wait_until(f"{to} gives its account", lambda: self.account_of(to, group, won[-1]["term"]), within)
         stages = ", ".join(f"{stage} {told[f'{stage}_ms']:.0f}" for stage in ("detect", "elect", "claim", "verify") if told[f"{stage}_ms"] is not None)
+        if self.users.running:
+            self.users.settled()
         seen = f"outage {self.users.outage_ms(since - 1, settings.addresses[0]):.0f} ms ({len(self.users.lost(since - 1))} lost)" if self.users.running else "no users"
         return f"{seen}, {won[-1]['cause']}: {stages} ms"
 

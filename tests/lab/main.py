@@ -13,6 +13,7 @@ import traceback
 
 from helper import HelperDied
 from lab import Lab
+from processor import prefer
 from scenarios import all_scenarios
 from waiting import Unmet
 from world import REPOSITORY, World
@@ -84,7 +85,7 @@ def main():
     wanted = chosen(scenarios, arguments.words)
     if not wanted:
         sys.exit("no scenario is called so; there are:\n" + "\n".join(f"  {scenario.number} {scenario.title}" for scenario in scenarios))
-    os.nice(-10)  # A cluster's machines have processors of their own; what else runs on this one is no part of a scenario.
+    prefer(os.getpid())
     root = fresh(REPOSITORY.__class__(arguments.directory))
     began = time.monotonic()
     world, failure = attempt(lambda: World(root))

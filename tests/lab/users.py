@@ -2,6 +2,8 @@
 from records import now
 from waiting import wait_until
 
+TIMEOUT_SECONDS = 0.25
+
 
 class Users:
     """Asks the client."""
@@ -24,6 +26,11 @@ class Users:
         """As in client.jsonl, by the time of sending."""
         found = sorted(self.client.ask("requests", since=since), key=lambda line: line["at"])
         return [line for line in found if target in (None, line["target"])]
+
+    def settled(self):
+        """Waits until what has been sent so far is answered or given up."""
+        sent = now()
+        wait_until("a client gets an answer", lambda: any(line["at"] + line["took"] > sent + TIMEOUT_SECONDS for line in self.requests(sent)))
 
     def lost(self, since=0, target=None):
         return [line for line in self.requests(since, target) if not line["server"]]

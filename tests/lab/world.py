@@ -8,6 +8,7 @@ from pathlib import Path
 import topology
 from helper import Helper
 from host import BALANCERS, Host
+from processor import prefer
 from waiting import Unmet, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -52,7 +53,9 @@ class World:
         environment = {**os.environ, "FILESYSTEM_ROOT": str(self.directory / "localstack"), "PORT": "4566"}
         with (self.directory / "localstack.log").open("wb") as log:
             command = ["ip", "netns", "exec", "api", str(REPOSITORY / "localstack/run"), "serve"]
-            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
+            started = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
+        prefer(started.pid, nice=-5)
+        return started
 
     def localstack_answers(self):
         if self.localstack.poll() is not None:
