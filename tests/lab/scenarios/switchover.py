@@ -87,7 +87,7 @@ def to_one_that_dies(lab):
     # when it dies in the middle of its claim,
     told = asked_meanwhile(lab, master, standby, lambda: lab.cloud.attempts(standby.name, since))
     # then the operator is told, the old master leads again, and the address has never left it.
-    demand(f"{standby} leads, but" in told, f"the operator is told: {told}")
+    demand(standby.name in told, f"the operator is told: {told}")
     wait_until(f"{master} leads again", lambda: master.elections_won(since))
     wait_until(f"{master} owns the address", lambda: master.group()["addresses"][0]["ownership"] == "owned")
     lab.unmoved(now(), seconds=1)
@@ -98,9 +98,9 @@ def to_one_that_dies(lab):
     return told
 
 
-@scenario(16, "switchover to a node that freezes before: rolled back", metadata=True)
-def to_one_that_freezes(lab):
-    # Given a cluster that serves, and a standby that has stood still since a moment,
+@scenario(16, "switchover to a node that is frozen: refused", metadata=True)
+def to_one_that_is_frozen(lab):
+    # Given a cluster that serves, and a standby that stands still, unnoticed yet,
     master, standby = lab.start()
     since = now()
     standby.freeze()

@@ -94,5 +94,5 @@ def all_restarted(lab, holder):
 
 
 scenario(15, "all restarted at once: the holder leads again", metadata=True)(lambda lab: all_restarted(lab, "lb-a"))
-scenario(15, "all restarted at once: the holder of lower priority too")(lambda lab: all_restarted(lab, "lb-b"))
-scenario(15, "all restarted at once, ids from metadata: the same", metadata=True)(lambda lab: all_restarted(lab, "lb-b"))
+scenario(15, "all restarted at once, lower priority holds")(lambda lab: all_restarted(lab, "lb-b"))
+scenario(15, "all restarted, lower priority holds, no ids", metadata=True)(lambda lab: all_restarted(lab, "lb-b"))
