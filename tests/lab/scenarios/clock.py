@@ -28,7 +28,9 @@ def wrong_clock(lab):
     dead = now()
     master.die()
     account = lab.moved(to=standby, since=dead, cause="master-crashed")
-    lab.outage_below(lab.detection_ms, since=dead - 1)
+    lab.outage_below(3 * lab.detection_ms, since=dead - 1)
+    shown = (standby.elections_won(since=dead)[-1]["boottime"] - dead) / 3600
+    demand(abs(shown - HOURS) < 0.1, f"the journal's clock is wrong by {shown:.1f} h, set was {HOURS} h")
     # and when the clock is set right again, nothing moves either.
     set_clock(standby, 0)
     lab.harmless_from_now()

@@ -74,7 +74,7 @@ def fails_over_without_a_disk(lab):
     master.die()
     wait_until("the address comes to the standby", lambda: lab.cloud.holder() == standby.name)
     lab.users.served_by(standby)
-    lab.outage_below(lab.detection_ms, since=dead - 1)
+    lab.outage_below(3 * lab.detection_ms, since=dead - 1)
     demand(len(lab.cloud.attempts(since=dead)) == 1, f"calls that change something: {lab.cloud.attempts(since=dead)}")
     wait_until("there is an alarm", lambda: "state-not-writable" in standby.alarms() and standby.metric('vipward_alarm{name="state-not-writable"}'))
     told = standby.status()["last_failover"]
