@@ -24,6 +24,8 @@ use crate::voter::Voter;
 const REMEMBERED_TAKE_BACKS: usize = 4;
 /// Beyond the budget of moves a master must be silent for so many master-down intervals.
 const SILENCE_BEYOND_BUDGET: u32 = 10;
+/// How long a node that starts without any master waits for its first read of the cloud.
+const FIRST_READ: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// One group at one node.
@@ -415,6 +417,9 @@ impl Group {
         let delay = match self.wait.order {
             Order::Skew => skew(lost),
             Order::Start if active(Mutation::HolderHintIgnored) => skew(None),
+            // Who holds the addresses is about to be known: the holder is to come first, and
+            // nodes that start together do not hear of it at the same moment.
+            Order::Start if !self.ownership.was_read() => skew(None) + FIRST_READ.max(interval * 2),
             Order::Start => match self.ownership.holder() {
                 Some(holder) if holder == s.config.me => Duration::ZERO,
                 Some(holder) if s.is_live(s.now, holder) && self.peer_rank(s, holder).is_some() => {

@@ -173,6 +173,12 @@ impl Ownership {
         }
     }
 
+    /// Whether a read has ended, well or not, or there is nothing to read.
+    pub(crate) fn was_read(&self) -> bool {
+        let observed = |address: &Address| address.observed.is_some();
+        self.read_failures > 0 || self.addresses.iter().all(observed)
+    }
+
     /// The node that holds every address, if one does, as far as known.
     pub(crate) fn holder(&self) -> Option<NodeId> {
         let mut holders = self.addresses.iter().map(|address| match &address.observed {

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vipward_core::{BootId, NodeId};
+use vipward_core::{AddressId, BootId, GroupId, NodeId};
 
 use crate::checks;
 use crate::cloud;
@@ -181,8 +181,33 @@ pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, St
     Ok(checks::Settings { checks: checks.collect::<Result<_, String>>()? })
 }
 
-pub(crate) fn kernel(_config: &Config, _me: NodeId) -> kernel::Settings {
-    kernel::Settings::default()
+/// What the kernel may have: secondary addresses as the core orders, and the private addresses of
+/// this node that elastic IPs are bound to, always.
+pub(crate) fn kernel(config: &Config, me: NodeId, mac: kernel::Mac) -> kernel::Settings {
+    let name = config.nodes.get(me.index()).map(|node| node.name.as_str());
+    let mut addresses = Vec::new();
+    for (id, group) in (0..).map(GroupId).zip(&config.groups) {
+        if !group.priorities.get(me.index()).is_some_and(Option::is_some) {
+            continue;
+        }
+        for (address, kind) in (0..).map(AddressId).zip(&group.addresses) {
+            addresses.extend(match kind {
+                Address::ElasticIp { private_ip, .. } => {
+                    name.and_then(|name| private_ip.get(name)).map(|ip| kernel::Address {
+                        ip: *ip,
+                        interface: None,
+                        keep: kernel::Keep::Always,
+                    })
+                }
+                Address::SecondaryIp { ip, interface } => Some(kernel::Address {
+                    ip: *ip,
+                    interface: interface.clone(),
+                    keep: kernel::Keep::Ordered(id, address),
+                }),
+            });
+        }
+    }
+    kernel::Settings { addresses, mac }
 }
 
 pub(crate) fn hooks(config: &Config, node: &str) -> hooks::Settings {
