@@ -122,7 +122,7 @@ fn an_alarm_runs_its_hook_once_each_time_that_it_is_raised() {
     let out = rig.give(bad());
     let point = HookPoint::Alarm { name: AlarmName::Preflight, message: "no permission".into() };
     let hook = Hook { point, group: None, role: None, term: None, cause: None };
-    assert_eq!(hooks(&out), [hook.clone()]);
+    assert_eq!(hooks(&out), std::slice::from_ref(&hook));
     assert_eq!(hooks(&rig.give(bad())), [], "it is raised already");
     assert_eq!(hooks(&rig.give(Input::Preflight { problems: Vec::new() })), [], "it is over");
     assert_eq!(hooks(&rig.give(bad())), [hook]);

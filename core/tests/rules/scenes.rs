@@ -134,7 +134,12 @@ pub(crate) fn claim(rig: &mut Rig, out: &[Output]) {
     }
     let id = match call.operation {
         Operation::Assign { .. } => "eni-a", // The interface's, and so the same each time.
-        _ => "assoc-mine",
+        Operation::Associate { .. } => "assoc-mine",
+        Operation::Describe { .. }
+        | Operation::Disassociate { .. }
+        | Operation::Unassign { .. } => {
+            panic!("a claim ends with a call that gives: {call:?}")
+        }
     };
     rig.held = held_by(id, rig.config.me);
     rig.finish(&call, associated(id));
