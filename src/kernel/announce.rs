@@ -69,19 +69,26 @@ pub(super) fn announce(link: &Link, ip: Ipv4Addr) -> io::Result<()> {
         ips: Vec::new(),
         flags: 0,
     };
-    let Channel::Ethernet(mut sender, _) = pnet_datalink::channel(&interface, config)? else {
+    let Channel::Ethernet(mut sender, receiver) = pnet_datalink::channel(&interface, config)?
+    else {
         return Err(io::ErrorKind::Unsupported.into());
     };
-    for operation in [Operation::Request, Operation::Answer] {
-        let frame = frame(operation, mac, ip);
-        sender.send_to(&frame, None).unwrap_or_else(|| Err(io::ErrorKind::WriteZero.into()))?;
-    }
-    Ok(())
+    let sent = [Operation::Request, Operation::Answer].into_iter().try_for_each(|operation| {
+        let sent = sender.send_to(&frame(operation, mac, ip), None);
+        sent.unwrap_or_else(|| Err(io::ErrorKind::WriteZero.into()))
+    });
+    close((sender, receiver));
+    sent
 }
 
 /// Whether [`announce`] is permitted.
 pub(super) fn may_announce() -> io::Result<()> {
-    socket().map(|_| ())
+    socket().map(close)
+}
+
+/// Closing a packet socket takes the kernel some ten milliseconds, for which nobody waits.
+fn close(socket: impl Send + 'static) {
+    drop(tokio::task::spawn_blocking(move || drop(socket)));
 }
 
 /// A packet socket of no protocol, so that it receives nothing.

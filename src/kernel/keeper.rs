@@ -18,7 +18,7 @@ use crate::netlink::{Changes, Netlink, View, is, is_refusal};
 /// The kernel is read again after so long, even if nothing seems to have happened.
 const RESYNC: Duration = Duration::from_secs(30);
 /// Between two readings because of events, so that a flood of them costs little.
-const GAP: Duration = Duration::from_millis(20);
+const GAP: Duration = Duration::from_millis(10);
 /// Before netlink is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
 /// Between two tries at the end, which has little time.
