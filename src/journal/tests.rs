@@ -441,3 +441,32 @@ async fn a_disk_that_hangs_holds_nobody_up_and_what_it_cost_is_told_exactly() {
     let last_two: Vec<_> = entries.iter().rev().take(2).map(|entry| entry.seq).collect();
     assert_eq!(last_two, [all + 1, all]);
 }
+
+#[test]
+fn a_directory_that_takes_no_rotation_costs_lines_and_never_more_room() {
+    let dir = tempfile::tempdir().unwrap();
+    // Given a directory in which the full file cannot be put aside,
+    let obstacle = dir.path().join(PREVIOUS);
+    std::fs::create_dir_all(obstacle.join("x")).unwrap();
+    let journal = open(dir.path(), 4096);
+    for _ in 0..100 {
+        journal.write(Record::stopped("a reason of some length"));
+    }
+    assert!(journal.flush(PATIENCE));
+    let current = dir.path().join(CURRENT);
+    assert!(std::fs::metadata(&current).unwrap().len() <= 2048);
+    // when it takes it again, then nothing of before is gone, and the rest is counted.
+    std::fs::remove_dir_all(obstacle).unwrap();
+    journal.write(Record::stopped("SIGTERM"));
+    assert!(journal.flush(PATIENCE));
+    let entries = entries(dir.path());
+    let mut expected = 1;
+    for entry in &entries {
+        let lost = entry.fields().get("lost").and_then(Value::as_u64).unwrap_or(1);
+        assert_eq!(entry.seq, expected + lost - 1);
+        expected += lost;
+    }
+    assert_eq!(expected, 102);
+    let gaps = entries.iter().filter(|entry| entry.fields()["event"] == "journal-gap");
+    assert_eq!(gaps.count(), 1);
+}
