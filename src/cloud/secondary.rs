@@ -25,8 +25,9 @@ use super::{Cluster, Shared};
 /// The MAC address of a network interface.
 pub type Mac = [u8; 6];
 
-/// Pause between two tries to learn what this node's interface is.
-const RETRY: Duration = Duration::from_secs(5);
+/// Pause between two tries to learn what this node's interface is: doubled up to [`RETRY_MOST`].
+const RETRY: Duration = Duration::from_millis(50);
+const RETRY_MOST: Duration = Duration::from_secs(5);
 /// A reload may bring the first secondary address.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -142,6 +143,7 @@ fn observation(
 /// Learns what this node's interface is: its MAC for the kernel, its subnet for reads, its primary
 /// address for the preflight. Only where there is a secondary address, or one may come.
 pub(super) async fn learn_own(shared: &Shared) {
+    let mut pause = RETRY;
     loop {
         let cluster = shared.cluster();
         if !cluster.has(AddressKind::SecondaryIp) && !cluster.binds_private() {
@@ -151,7 +153,8 @@ pub(super) async fn learn_own(shared: &Shared) {
         if learn_once(shared).await {
             return;
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MOST);
     }
 }
 

@@ -179,9 +179,15 @@ class Recording:
         return sorted(found, key=lambda m: m.begin)
 
     def is_probe(self, row):
-        """The preflight of an API without DryRun (design 5.7): the node's own primary address, to its own interface; it can change nothing."""
+        """The preflight of an API without DryRun (design 5.7): calls that can change nothing.
+
+        The node's own primary address, to its own interface; or an address that no interface ever has (link-local), off its own.
+        """
         member = self.scenario.members.get(row["node"])
-        return member is not None and member.ip is not None and row["address"] == member.ip and row["to"] in (member.interface, None)
+        if member is None or row["to"] not in (member.interface, None):
+            return False
+        nowhere = row["operation"] == "UnassignPrivateIpAddresses" and str(row["address"]).startswith("169.254.") and (row["status"] or 0) >= 400
+        return nowhere or (member.ip is not None and row["address"] == member.ip)
 
     def mutations(self):
         """The cluster's mutating calls as the cloud saw them, in order of arrival."""

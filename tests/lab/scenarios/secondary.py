@@ -1,4 +1,6 @@
 """Scenarios 26 to 29: addresses that the kernel has too."""
+import sys
+
 from configuration import Group
 from lab import demand, hold_for, wait_until
 from records import now
@@ -24,7 +26,7 @@ def secondary_moves(lab):
     # Given a cluster that serves a secondary address, of which a neighbour on the wire knows the MAC,
     master, standby = lab.start()
     demand(in_kernel(master) and not in_kernel(standby), "the master's kernel alone has the address")
-    run("ip", "netns", "exec", "witness", "ping", "-c1", "-W2", VIP)
+    run("ip", "netns", "exec", "witness", sys.executable, "-c", f"import socket; socket.create_connection(('{VIP}', 80), 2)")
     demand(neighbour_mac() == lab.world.nodes[master.name]["mac"], "the neighbour knows the master's MAC")
     # when its master's host dies,
     since = now()
@@ -98,7 +100,7 @@ def private_ip(lab):
         demand(not in_kernel(lab[node], address), "the kernel does not have it yet")
     # when the cluster starts, then each kernel has its own, and the elastic IP is served on the master's;
     master, standby = lab.start()
-    demand(in_kernel(lab["lb-a"], "10.0.1.20") and in_kernel(lab["lb-b"], "10.0.1.21"), "each kernel has its node's own")
+    wait_until("each kernel has its node's own", lambda: in_kernel(lab["lb-a"], "10.0.1.20") and in_kernel(lab["lb-b"], "10.0.1.21"))
     # and when the master dies, on the other's.
     since = now()
     master.die()

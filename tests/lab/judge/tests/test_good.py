@@ -172,6 +172,10 @@ class Clean(unittest.TestCase):
             {"arrived": START + 3.9, "node": "lb-b", "operation": "AssignPrivateIpAddresses", "dry_run": False, "address": "10.0.1.11",
              "to": "eni-b", "reassociate": False, "status": 400, "request_id": "probe", **common}
         )  # fmt: skip
+        history.cloud.append(
+            {"arrived": START + 3.9, "node": "lb-b", "operation": "UnassignPrivateIpAddresses", "dry_run": False, "address": "169.254.169.254",
+             "to": "eni-b", "reassociate": None, "status": 400, "request_id": "probe-2", **common}
+        )  # fmt: skip
         self.nothing(history)
 
     def test_a_handover_on_request(self):
