@@ -117,7 +117,7 @@ def remount(node, how):
 
 
 def close_its_journal(lab, node):
-    """Linux makes no disk read-only on which a file is open for writing; the daemon closes its journal when that cannot be written: on a full disk."""
+    """By a full disk: it is then opened anew for each line. Linux makes no disk read-only on which a file is open for writing."""
     filler = fill(node.state)
     node.cut_from(lab.witness, 1)
     wait_until(f"{node} cannot write its journal", lambda: "cannot be written" in (node.directory / "log").read_text(encoding="utf-8"))
