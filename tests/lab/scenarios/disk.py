@@ -117,7 +117,7 @@ def remount(node, how):
 
 
 def close_its_journal(lab, node):
-    """Linux makes no disk read-only on which a file is open for writing; the daemon closes its journal when that cannot be written: on a full disk."""
+    """By a full disk: it is then opened anew for each line. Linux makes no disk read-only on which a file is open for writing."""
     filler = fill(node.state)
     up = lambda: all(link["up"] for peer in node.status()["peers"] for link in peer["links"])  # noqa: E731
 

@@ -35,7 +35,8 @@ def hostile(lab):
     # then nothing moves, no heartbeat is lost or late by more than an interval, the nodes answer all the time, and need little memory;
     lab.unmoved(since, seconds=0.5)
     after = Counts(lab)
-    demand(after.late == before.late, f"heartbeats were lost, or late by more than an interval: {after.late - before.late} of {after.beats - before.beats}")
+    late, beats = after.late - before.late, after.beats - before.beats
+    demand(not late, f"{late:.0f} of {beats:.0f} heartbeats were lost, or late by more than an interval")
     demand(seen.silence_ms < 2 * lab.settings.heartbeat_ms, f"a peer was not heard for {seen.silence_ms} ms on its best link")
     demand(not seen.unanswered, f"a node did not answer its operator: {seen.unanswered[:3]}")
     demand(seen.most_mib < MOST_MIB, f"memory grew by {seen.most_mib:.1f} MiB")

@@ -99,16 +99,17 @@ def operator_moves_it(lab):
     for _ in range(REPAIRS):
         at = now()
         lab.cloud.associate(standby)
-        lab.users.served_by(standby)
         wait_until("it is repaired", lambda: lab.cloud.holder() == master.name)
         lab.users.served_by(master)
-        wait_until("the journal tells of the repair", lambda since=at: [c["reason"] for c in master.journal("call-started", since=since)] == ["repair: it moved"])
+        reasons = lambda since=at: [call["reason"] for call in master.journal("call-started", since=since)]  # noqa: E731
+        wait_until("the journal tells of the repair", lambda told=reasons: told() == ["repair: it moved"])
         seen = master.journal("ownership-changed", since=at, ownership="not-owned")
         demand(seen and seen[0]["holder"] in names, f"{master}: the journal does not tell who held the address: {seen}")
     # when he does it once more, then it is left to him, and that is told;
     at = now()
     lab.cloud.associate(standby)
     wait_until("there is an alarm", lambda: "address-fight" in master.alarms() and master.metric('vipward_alarm{name="address-fight"}'))
+    lab.users.served_by(standby)
     hold_for(3, "the address is left to the operator", lambda: lab.cloud.holder() == standby.name)
     demand(not lab.cloud.attempts(master.name, since=at), f"{master} fights on: {lab.cloud.attempts(master.name, since=at)}")
     shown = master.group()["addresses"][0]
