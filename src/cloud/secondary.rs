@@ -132,7 +132,8 @@ fn observation(
                 format!("the answer to DescribeNetworkInterfaces does not say who holds {ip}")
             })?;
             let instance = interface.attachment().and_then(|it| it.instance_id());
-            let holder = node_of(cluster, own, Some(id), instance)
+            let primary = interface.private_ip_address();
+            let holder = node_of(cluster, own, Some(id), instance, primary)
                 .unwrap_or_else(|| Holder::Outside(id.into()));
             Some(Association { id: AssociationId(id.into()), holder })
         }

@@ -113,6 +113,7 @@ pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
                 may_hold: !node.witness,
                 instance_id: node.instance_id.clone(),
                 network_interface_id: node.network_interface_id.clone(),
+                links: node.links.iter().map(SocketAddr::ip).collect(),
             })
             .collect(),
         groups: config
