@@ -8,16 +8,21 @@ import subprocess
 
 NAMESPACE = "fabric"
 PUBLIC = "198.51.100.0/24"
+CLIENTS = "192.0.2.0/24"
+# Packet by packet, as the VPC does it: a translation that was remembered would lead a client that uses a port again to the holder of before.
 SETUP = f"""\
 table ip vpc {{
   map holders {{ type ipv4_addr : ipv4_addr; }}
-  chain translate {{
-    type nat hook prerouting priority -100;
-    dnat to ip daddr map @holders
-  }}
-  chain lost {{
-    type filter hook prerouting priority -50;
+  map publics {{ type ipv4_addr : ipv4_addr; }}
+  chain inward {{
+    type filter hook prerouting priority raw;
+    ip daddr {CLIENTS} notrack
+    ip daddr {PUBLIC} notrack ip daddr set ip daddr map @holders accept
     ip daddr {PUBLIC} drop
+  }}
+  chain outward {{
+    type filter hook postrouting priority srcnat;
+    ip daddr {CLIENTS} ip saddr set ip saddr map @publics
   }}
 }}
 """
@@ -60,16 +65,9 @@ class Fabric:
 
     def show(self, elastic, routes):
         """Makes it so: `elastic` maps public to private addresses, `routes` secondary to primary ones."""
-        changes = []
-        for public in self.elastic.keys() | elastic.keys():
-            old, new = self.elastic.get(public), elastic.get(public)
-            if old == new:
-                continue
-            if old:
-                changes.append(f"delete element ip vpc holders {{ {public} }}")
-            if new:
-                changes.append(f"add element ip vpc holders {{ {public} : {new} }}")
-        if changes:
+        lost, won = differences("holders", self.elastic, elastic)
+        unnamed, named = differences("publics", reverse(self.elastic), reverse(elastic))
+        if changes := lost + unnamed + won + named:
             self.nft.do("; ".join(changes))
         self.elastic = dict(elastic)
         for secondary in self.routes.keys() | routes.keys():
@@ -79,3 +77,13 @@ class Fabric:
             elif old and not new:
                 self.ip.do(f"route del {secondary}/32")
         self.routes = dict(routes)
+
+
+def differences(name, old, new):
+    """What to take out of an nft map, and what to put in."""
+    lost = [f"delete element ip vpc {name} {{ {key} }}" for key in old if old[key] != new.get(key)]
+    return lost, [f"add element ip vpc {name} {{ {key} : {value} }}" for key, value in new.items() if old.get(key) != value]
+
+
+def reverse(elastic):
+    return {private: public for public, private in elastic.items()}

@@ -35,6 +35,8 @@ class Vpc:
     def read(self, addresses, interfaces):
         """Takes over the answers of DescribeAddresses and DescribeNetworkInterfaces; true if that was nothing new."""
         before = self.snapshot()
+        # LocalStack forgets with which private address an association was made.
+        bound = {found.association: found.private for found in self.elastic.values()}
         self.elastic.clear()
         self.interfaces.clear()
         for item in items(interfaces, "networkInterfaceSet"):
@@ -47,7 +49,7 @@ class Vpc:
             interface = item.findtext("networkInterfaceId") or self.instances.get(item.findtext("instanceId") or "")
             found = Elastic(item.findtext("publicIp"))
             if association := item.findtext("associationId"):
-                private = item.findtext("privateIpAddress") or self.primary(interface)
+                private = bound.get(association) or item.findtext("privateIpAddress") or self.primary(interface)
                 found = Elastic(found.public, association, interface, private)
                 self.associations[association] = item.findtext("allocationId")
             self.elastic[item.findtext("allocationId")] = found
