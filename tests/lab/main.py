@@ -66,7 +66,7 @@ def run(world, scenario, directory):
         failures += [f"the judge: {finding}" for finding in findings or []] + ([f"the judge: {broken}"] if broken else [])
     own = (told or {}).get("own_ms", {}).get("median")
     shown = account if isinstance(account, str) else ""
-    return f"{shown} [gateway {own} ms]" if own else shown, failures
+    return " ".join(filter(None, (shown, own and f"[gateway {own} ms]"))), failures
 
 
 def folder(scenario):
