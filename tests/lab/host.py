@@ -295,7 +295,8 @@ class Host:
         return self.journal("role-changed", since=since, to="master")
 
     def panicked(self):
-        return "panicked" in (self.directory / "log").read_text(encoding="utf-8", errors="replace")
+        log = self.directory / "log"
+        return log.exists() and "panicked" in log.read_text(encoding="utf-8", errors="replace")
 
 
 def boottime_of(text):
