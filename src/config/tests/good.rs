@@ -16,6 +16,7 @@ fn the_shipped_examples_are_good_and_warn_of_nothing() {
         ("witness", include_str!("../../../config/two-balancers-and-witness.toml")),
         ("three", include_str!("../../../config/three-balancers.toml")),
         ("active", include_str!("../../../config/active-active.toml")),
+        ("secondary", include_str!("../../../config/secondary-address.toml")),
     ] {
         let config = good(text);
         assert_eq!(config.warnings, [], "{name}");
