@@ -131,7 +131,7 @@ fn observation(
             })?;
             let instance = interface.attachment().and_then(|it| it.instance_id());
             // Another interface of this machine is not the one that the kernel has it on.
-            let instance = instance.filter(|id| own.instance_id.as_deref() != Some(id));
+            let instance = instance.filter(|id| own.instance_id.as_deref() != Some(*id));
             let holder = node_of(cluster, own, Some(id), instance)
                 .unwrap_or_else(|| Holder::Outside(id.into()));
             Some(Association { id: AssociationId(id.into()), holder })

@@ -123,8 +123,9 @@ impl Cloud {
 
     fn take_off(&mut self, now: Timestamp, id: &str, ips: &[Ipv4Addr]) {
         if let Some(interface) = self.interfaces.get_mut(id) {
-            let left = interface.private_ips.iter().filter(|ip| !ips.contains(ip)).copied();
-            interface.set(now, left.collect());
+            let mut left = interface.private_ips.clone();
+            left.retain(|ip| !ips.contains(ip));
+            interface.set(now, left);
         }
     }
 }

@@ -3,9 +3,9 @@
 use super::*;
 
 /// What is exchanged, for what, and how the one error begins (after the file's name) and ends.
-type Row = (&'static str, &'static str, &'static str, &'static str);
+type Row<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-fn check(rows: &[Row]) {
+fn check(rows: &[Row<'_>]) {
     for (old, new, start, end) in rows {
         let errors = bad(&with(old, new));
         let [error] = errors.as_slice() else { panic!("{new}: {errors:#?}") };
