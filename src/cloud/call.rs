@@ -100,7 +100,12 @@ impl Cloud {
                 describe(client, cluster, &own, call.group, addresses).await
             }
             Operation::Describe { kind: AddressKind::SecondaryIp, addresses } => {
-                secondary::describe(client, cluster, &own, call.group, addresses).await
+                match secondary::with_subnet(&self.shared, client, interface).await {
+                    Ok(own) => {
+                        secondary::describe(client, cluster, &own, call.group, addresses).await
+                    }
+                    Err(outcome) => (outcome, None),
+                }
             }
             Operation::Associate { address, reassociate } => {
                 let Some(ids) = cluster.address(call.group, *address) else {

@@ -2,6 +2,7 @@
 
 mod metadata;
 mod preflight;
+mod secondary;
 mod stub;
 mod warm;
 
