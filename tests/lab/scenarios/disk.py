@@ -76,10 +76,16 @@ def fails_over_without_a_disk(lab, master, standby):
     lab.outage_below(3 * lab.detection_ms, since=dead - 1)
     demand(len(lab.cloud.attempts(since=dead)) == 1, f"calls that change something: {lab.cloud.attempts(since=dead)}")
     wait_until("there is an alarm", lambda: "state-not-writable" in standby.alarms() and standby.metric('vipward_alarm{name="state-not-writable"}'))
-    told = standby.status()["last_failover"]
-    demand(told["to"] == standby.name and told["cause"] == "master-crashed", f"the standby's status tells of {told}")
+    told = wait_until("the standby's status tells of it", lambda: told_by(standby))
+    demand(told["cause"] == "master-crashed", f"the standby's status tells of {told}")
     lab.expect(moves={"web": [1, 1]}, master={"web": standby.name})
     return f"outage {lab.users.outage_ms(since=dead - 1):.0f} ms"
+
+
+def told_by(standby):
+    told = standby.status()["last_failover"]
+    demand(told and told["to"] == standby.name, f"it tells of {told}")
+    return told
 
 
 def recovers(lab, node):
