@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::mutation::{Mutation, active};
 use crate::timing::Timing;
 use crate::types::{AddressId, CheckId, Digest, GroupId, NodeId, Priority};
 
@@ -34,7 +35,7 @@ impl Config {
     /// The smallest number of voters of which any two sets share a member.
     #[must_use]
     pub fn quorum(&self) -> usize {
-        self.nodes.len() / 2 + 1
+        if active(Mutation::QuorumIsAll) { self.nodes.len() } else { self.nodes.len() / 2 + 1 }
     }
 
     /// Every other node.
@@ -98,6 +99,33 @@ impl GroupConfig {
 pub enum AddressKind {
     /// An elastic IP: one association at a time, named by an id of its own.
     ElasticIp,
+    /// A secondary private address: assigned to one network interface at a time, without an id of
+    /// its own; the holder's kernel has it too.
+    SecondaryIp,
+}
+
+impl AddressKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::ElasticIp, Self::SecondaryIp];
+
+    /// Whether each change of the holder has an id of its own, so that a read from before a change
+    /// can be told from a move.
+    #[must_use]
+    pub fn changes_have_ids(self) -> bool {
+        match self {
+            Self::ElasticIp => true,
+            Self::SecondaryIp => false,
+        }
+    }
+
+    /// Whether the holder's kernel has the address too.
+    #[must_use]
+    pub fn is_in_kernel(self) -> bool {
+        match self {
+            Self::ElasticIp => false,
+            Self::SecondaryIp => true,
+        }
+    }
 }
 
 /// One health check of this node.

@@ -508,6 +508,9 @@ impl Group {
     /// the master, the best candidate stands at once.
     pub(crate) fn on_crash(&mut self, cx: &mut Cx<'_>, node: NodeId, boot: BootId) {
         let holder = self.voter.promise.filter(|p| (p.node, p.boot) == (node, boot));
+        if active(Mutation::CrashIgnored) {
+            return;
+        }
         self.voter.forget(node, boot);
         let led = self.master.is_some_and(|m: KnownMaster| (m.node, m.boot) == (node, boot));
         if !matches!(self.role, Role::Backup) || !(led || holder.is_some()) {

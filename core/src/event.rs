@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::DenialReason;
+use crate::output::Presence;
 use crate::types::{
     AddressId, BootId, CallId, Cause, CheckId, GroupId, Holder, LinkId, NodeId, Standing, Term,
 };
@@ -90,6 +91,15 @@ pub enum EventKind {
         ownership: OwnershipName,
         /// Who holds it, if known.
         holder: Option<Holder>,
+        /// In one sentence.
+        reason: &'static str,
+    },
+    /// What this machine's kernel has of an address changed.
+    KernelChanged {
+        /// Which.
+        address: AddressId,
+        /// What it has now.
+        presence: Presence,
         /// In one sentence.
         reason: &'static str,
     },
@@ -248,6 +258,8 @@ pub enum AlarmName {
     ClaimFailing(GroupId, AddressId),
     /// Something takes an address away again and again.
     AddressFight(GroupId, AddressId),
+    /// The kernel cannot be given an address, or cannot be rid of it.
+    KernelAddress(GroupId, AddressId),
     /// The group moved as often as `moves_per_hour` allows.
     MovesExhausted(GroupId),
     /// Terms cannot be written to disk.
@@ -259,6 +271,23 @@ pub enum AlarmName {
 }
 
 impl AlarmName {
+    /// The group it is about, if one.
+    #[must_use]
+    pub fn group(self) -> Option<GroupId> {
+        match self {
+            Self::NoMajority(group)
+            | Self::ClaimFailing(group, _)
+            | Self::AddressFight(group, _)
+            | Self::KernelAddress(group, _)
+            | Self::MovesExhausted(group) => Some(group),
+            Self::RedundancyLost
+            | Self::Preflight
+            | Self::StateNotWritable
+            | Self::ConfigDrift(_)
+            | Self::DuplicateNode(_) => None,
+        }
+    }
+
     /// The name in status, journal and metric.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -268,6 +297,7 @@ impl AlarmName {
             Self::Preflight => "preflight",
             Self::ClaimFailing(..) => "claim-failing",
             Self::AddressFight(..) => "address-fight",
+            Self::KernelAddress(..) => "kernel-address",
             Self::MovesExhausted(_) => "moves-exhausted",
             Self::StateNotWritable => "state-not-writable",
             Self::ConfigDrift(_) => "config-drift",

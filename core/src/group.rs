@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::GroupConfig;
 use crate::event::{Event, EventKind, RoleName};
 use crate::handover::Handover;
+use crate::local::Local;
 use crate::message::{Denial, Evidence, Promised, Rank, TakeBack};
 use crate::mutation::{Mutation, active};
 use crate::ownership::Ownership;
@@ -23,6 +24,8 @@ use crate::voter::Voter;
 const REMEMBERED_TAKE_BACKS: usize = 4;
 /// Beyond the budget of moves a master must be silent for so many master-down intervals.
 const SILENCE_BEYOND_BUDGET: u32 = 10;
+/// How long a node that starts without any master waits for its first read of the cloud.
+const FIRST_READ: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// One group at one node.
@@ -54,6 +57,7 @@ pub(crate) struct Group {
     /// Who would preempt this master, and since when it could.
     pub(crate) better: Option<(NodeId, Timestamp)>,
     pub(crate) ownership: Ownership,
+    pub(crate) local: Local,
     /// When the master changed, within the last hour.
     pub(crate) moves: VecDeque<Timestamp>,
     /// The account of the takeover under way.
@@ -194,6 +198,7 @@ impl Group {
             handover: None,
             better: None,
             ownership: Ownership::new(s.started, config),
+            local: Local::new(config),
             moves: VecDeque::new(),
             failover: None,
             voted: None,
@@ -319,6 +324,8 @@ impl Group {
             && s.is_healthy(self.id)
             && s.effective_priority(self.id).is_some()
             && s.is_reserved(self.next_term())
+            && !(active(Mutation::PreflightIsFatal) && !s.preflight_ok())
+            && !(active(Mutation::DiskAwaited) && !s.is_written())
     }
 
     /// This node's place in the order of candidates.
@@ -360,7 +367,9 @@ impl Group {
     /// At a start without any master the holder that the cloud shows comes first: a hint for
     /// the order, the votes decide (design 3.8).
     fn hints_holder(&self, node: NodeId) -> bool {
-        self.master.is_none() && self.ownership.holder() == Some(node)
+        self.master.is_none()
+            && self.ownership.holder() == Some(node)
+            && !active(Mutation::HolderHintIgnored)
     }
 
     /// How many live nodes come before this one, `without` not counted.
@@ -407,6 +416,10 @@ impl Group {
         let lost = self.master.map(|master| master.node);
         let delay = match self.wait.order {
             Order::Skew => skew(lost),
+            Order::Start if active(Mutation::HolderHintIgnored) => skew(None),
+            // Who holds the addresses is about to be known: the holder is to come first, and
+            // nodes that start together do not hear of it at the same moment.
+            Order::Start if !self.ownership.was_read() => skew(None) + FIRST_READ.max(interval * 2),
             Order::Start => match self.ownership.holder() {
                 Some(holder) if holder == s.config.me => Duration::ZERO,
                 Some(holder) if s.is_live(s.now, holder) && self.peer_rank(s, holder).is_some() => {
@@ -417,6 +430,9 @@ impl Group {
             Order::Position { without } => interval * self.position(s, Some(without), false) / 4,
             Order::First => Duration::ZERO,
         };
+        if active(Mutation::SilenceIgnored) && self.wait.cause == Cause::MasterSilent {
+            return None;
+        }
         let mut patience = self.wait.interval;
         if self.wait.cause == Cause::MasterSilent && self.moves_exhausted(s, s.now) {
             patience *= SILENCE_BEYOND_BUDGET;
@@ -429,6 +445,7 @@ impl Group {
     pub(crate) fn moves_exhausted(&self, s: &Shared, now: Timestamp) -> bool {
         let recent = self.moves.iter().filter(|at| now.since(**at) < HOUR).count();
         recent >= usize::try_from(s.config.moves_per_hour).unwrap_or(usize::MAX)
+            && !active(Mutation::UnboundedMoves)
     }
 
     pub(crate) fn forget_old_moves(&mut self, cx: &mut Cx<'_>) {

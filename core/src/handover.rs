@@ -8,6 +8,7 @@ use crate::message::{
     Answer, Done, OperatorAnswer, OperatorRequest, OperatorResult, PeerCommand, Rank, Refusal,
     Request,
 };
+use crate::mutation::{Mutation, active};
 use crate::output::Output;
 use crate::shared::{Cx, Shared};
 use crate::types::{
@@ -113,6 +114,9 @@ impl Group {
     fn may_succeed(&self, s: &Shared, node: NodeId, force: bool) -> Result<(), Refusal> {
         if s.config.priority(self.id, node).is_none() {
             return Err(Refusal::NotAMember(node));
+        }
+        if active(Mutation::SuccessorUnchecked) {
+            return Ok(());
         }
         if !s.is_live(s.now, node) {
             return Err(Refusal::Silent(node));
@@ -386,6 +390,9 @@ impl Group {
     /// The daemon stops: hands over, or at least lets go.
     pub(crate) fn stop(&mut self, cx: &mut Cx<'_>) {
         self.give_up(cx, "the daemon stops");
+        if active(Mutation::StopsSilently) {
+            return;
+        }
         if !matches!(self.role, Role::Master(_)) || self.handover.is_some() {
             return;
         }

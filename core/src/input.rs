@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::message::{Answer, Request, Switchover};
+use crate::output::Presence;
 use crate::types::{
     AddressId, AssociationId, BootId, CallId, CheckId, GroupId, Holder, LinkId, NodeId, OperatorId,
     RequestId, Term,
@@ -86,6 +87,15 @@ pub enum Input {
         /// How long it took.
         took: Duration,
     },
+    /// What the kernel has of an address changed, or an order of [`crate::Output::Kernel`] failed.
+    Kernel {
+        /// The group.
+        group: GroupId,
+        /// The address.
+        address: AddressId,
+        /// What is known.
+        state: KernelState,
+    },
     /// Something hints that a group's addresses moved: read now.
     OwnershipHint {
         /// The group.
@@ -112,6 +122,18 @@ pub enum Input {
     Reload(Arc<Config>),
     /// The daemon is asked to stop: hand over, then [`crate::Output::Stopped`].
     Stop,
+}
+
+/// What is known of an address in this machine's kernel.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum KernelState {
+    /// It is as told.
+    Is(Presence),
+    /// It could not be made as ordered; the edge tries on.
+    Failed {
+        /// What the kernel said, in one line with the remedy.
+        what: Arc<str>,
+    },
 }
 
 /// What a node keeps on disk. Everything else is learnt anew (design 3.2).
@@ -186,9 +208,9 @@ impl CallOutcome {
 pub enum CallReply {
     /// To a describe call: one observation for each address asked for.
     Described(Vec<Observation>),
-    /// The address is associated with this node.
+    /// The address is associated with, or assigned to, this node.
     Associated(AssociationId),
-    /// The association is gone.
+    /// The association, or the assignment, is gone.
     Disassociated,
 }
 

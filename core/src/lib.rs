@@ -21,6 +21,7 @@ mod group;
 mod handover;
 mod health;
 mod input;
+mod local;
 mod mastership;
 mod message;
 #[cfg(feature = "mutations")]

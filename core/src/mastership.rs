@@ -259,6 +259,7 @@ impl Group {
         if !matches!(self.role, Role::Master(_))
             || self.handover.is_some()
             || (cx.s.is_healthy(self.id) && cx.s.effective_priority(self.id).is_some())
+            || active(Mutation::FatalIgnored)
             || self.moves_exhausted(cx.s, cx.now)
         {
             return;

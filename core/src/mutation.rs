@@ -1,24 +1,32 @@
 //! Deliberate faults, to prove that the tests have teeth. Compiled in only with the feature
-//! `mutations`, which nothing but `./tests/mutations` builds; one is chosen by name at run time.
+//! `mutations`, which nothing but `./tests/mutations` (the simulation) and `./tests/lab/teeth`
+//! (the daemon in the lab) builds; one is chosen by name at run time.
 
 macro_rules! mutations {
-    ($($variant:ident = $name:literal, $doc:literal;)*) => {
+    (
+        simulation { $($variant:ident = $name:literal, $doc:literal;)* }
+        lab { $($lab_variant:ident = $lab_name:literal, $lab_doc:literal;)* }
+    ) => {
         /// A deliberate fault.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub(crate) enum Mutation {
             $(#[doc = $doc] $variant,)*
+            $(#[doc = $lab_doc] $lab_variant,)*
         }
 
-        /// The name of every deliberate fault.
+        /// The deliberate faults that break an invariant: the simulation must catch each.
         #[cfg(feature = "mutations")]
         pub const NAMES: &[&str] = &[$($name),*];
 
         #[cfg(feature = "mutations")]
-        const ALL: &[Mutation] = &[$(Mutation::$variant),*];
+        const ALL: &[(&str, Mutation)] = &[
+            $(($name, Mutation::$variant),)*
+            $(($lab_name, Mutation::$lab_variant),)*
+        ];
     };
 }
 
-mutations! {
+mutations! { simulation {
     RenewIgnoresPromise = "renew-ignores-promise", "A voter renews a master though it promised another.";
     GrantIgnoresPromise = "grant-ignores-promise", "A voter grants though it promised another.";
     GrantAnyTerm = "grant-any-term", "A voter grants a term that it has seen.";
@@ -41,26 +49,52 @@ mutations! {
     DeposedByTermSeen = "deposed-by-term-seen", "A master steps down for a higher term merely seen.";
     HoldingActs = "holding-acts", "A master goes on acting when its lease is over.";
     RoleUnjournaled = "role-unjournaled", "A role change is not journaled.";
+    KernelKept = "kernel-kept", "A former master's kernel keeps the addresses.";
+    KernelNeverGiven = "kernel-never-given", "A master's kernel is not given its addresses.";
+    KernelAfterCall = "kernel-after-call", "The cloud is called before the kernel has the address.";
+    HoldingDropsKernel = "holding-drops-kernel", "A master that loses its majority drops its addresses.";
+    OneReadEmptiesKernel = "one-read-empties-kernel", "A kernel loses an address by one read.";
+    StopLeavesKernel = "stop-leaves-kernel", "A daemon stops though its kernel has what another serves.";
+    UnassignOwn = "unassign-own", "A fenced claim takes an address off the own interface.";
+    HoldingUntold = "holding-untold", "Hooks are not told of the loss of the majority.";
+    OneReadIsMove = "one-read-is-move", "One read is enough to call an address without ids moved.";
     StandsWithoutNeed = "stands-without-need", "A backup stands while the master is heard.";
-}
+} lab {
+    // These break what is promised beyond the invariants: how soon, how often, and why.
+    ClaimNotSettled = "claim-not-settled", "A claim that succeeded is made again.";
+    CrashIgnored = "crash-ignored", "Refused connections are no evidence.";
+    SilenceIgnored = "silence-ignored", "A silent master is waited for, for ever.";
+    OneLinkIsSilence = "one-link-is-silence", "A peer that is not heard on every link is not heard.";
+    StopsSilently = "stops-silently", "A daemon that stops does not resign.";
+    FatalIgnored = "fatal-ignored", "A master whose fatal check fails goes on.";
+    QuorumIsAll = "quorum-is-all", "Every voter is needed.";
+    NoRetry = "no-retry", "A call that failed is not made again.";
+    CallsOverlap = "calls-overlap", "A call is made while one for the same address is under way.";
+    RetryAtOnce = "retry-at-once", "No pause between retries.";
+    HolderHintIgnored = "holder-hint-ignored", "At a start the holder does not come first.";
+    SuccessorUnchecked = "successor-unchecked", "A handover is made to a node that cannot lead.";
+    PreflightIsFatal = "preflight-is-fatal", "A node whose preflight fails never stands.";
+    DiskAwaited = "disk-awaited", "A node does not stand while its disk is slow or full.";
+    UnboundedMoves = "unbounded-moves", "Moves have no budget.";
+}}
 
 #[cfg(feature = "mutations")]
 mod chosen {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::{ALL, Mutation, NAMES};
+    use super::{ALL, Mutation};
 
     static CHOSEN: AtomicUsize = AtomicUsize::new(usize::MAX);
 
     /// Turns one deliberate fault on, for the whole process. Whether there is one of that name.
     pub fn choose(name: &str) -> bool {
-        let index = NAMES.iter().position(|known| *known == name);
+        let index = ALL.iter().position(|(known, _)| *known == name);
         CHOSEN.store(index.unwrap_or(usize::MAX), Ordering::Relaxed);
         index.is_some()
     }
 
     pub(crate) fn active(mutation: Mutation) -> bool {
-        ALL.get(CHOSEN.load(Ordering::Relaxed)) == Some(&mutation)
+        ALL.get(CHOSEN.load(Ordering::Relaxed)).is_some_and(|(_, chosen)| *chosen == mutation)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::handover::Command;
 use crate::health::{self, Check};
 use crate::input::Durable;
 use crate::mutation::{Mutation, active};
-use crate::output::Output;
+use crate::output::{Hook, HookPoint, Output};
 use crate::peer::Peer;
 use crate::random::Random;
 use crate::status::Failover;
@@ -45,7 +45,10 @@ impl Cx<'_> {
         }
         let message: Arc<str> = message().into();
         self.s.alarms.insert(name, (self.now, Arc::clone(&message)));
-        self.event(Event::node(EventKind::AlarmRaised { name, message }));
+        self.event(Event::node(EventKind::AlarmRaised { name, message: Arc::clone(&message) }));
+        let point = HookPoint::Alarm { name, message };
+        let group = name.group();
+        self.out.push(Output::Hook(Hook { point, group, role: None, term: None, cause: None }));
     }
 
     /// Clears an alarm, if it is raised.

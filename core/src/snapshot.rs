@@ -85,6 +85,7 @@ fn addresses(group: &Group, me: NodeId, now: Timestamp) -> Vec<AddressStatus> {
             ownership,
             holder: if owned { Some(Holder::Node(me)) } else { holder },
             verified_ago: address.verified_at.map(|at| now.since(at)),
+            kernel: group.local.in_kernel(id),
         }
     });
     statuses.collect()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{AlarmName, CheckState, OwnershipName, RoleName};
+use crate::output::Presence;
 use crate::types::{
     AddressId, BootId, Cause, Digest, GroupId, Holder, NodeId, Priority, Standing, Term, Timestamp,
 };
@@ -72,6 +73,8 @@ pub struct AddressStatus {
     pub holder: Option<Holder>,
     /// How long ago the cloud said so.
     pub verified_ago: Option<Duration>,
+    /// What this machine's kernel has of it; `None` where it is not asked, or not yet known.
+    pub kernel: Option<Presence>,
 }
 
 /// One peer.

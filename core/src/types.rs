@@ -200,9 +200,11 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
-/// The cloud's name of one association of an address with an interface. Each association gets a
-/// new one, so it tells a stale read from a move
-/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html>).
+/// The cloud's name of one association of an address with an interface. Of an elastic IP each
+/// association gets a new one, so it tells a stale read from a move
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html>). A
+/// secondary private address has none: there it is the interface's id
+/// ([`crate::AddressKind::changes_have_ids`]).
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AssociationId(pub Arc<str>);
 

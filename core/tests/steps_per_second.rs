@@ -85,6 +85,8 @@ fn steps_per_second() {
                     | Output::Call(_)
                     | Output::Persist(_)
                     | Output::OperatorDone { .. }
+                    | Output::Kernel { .. }
+                    | Output::Hook(_)
                     | Output::Event(_)
                     | Output::Stopped => {}
                 }

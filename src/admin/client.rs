@@ -143,6 +143,9 @@ impl Client {
         if let Some(since) = &query.since {
             path.append_pair("since", since);
         }
+        if let Some(after) = query.after {
+            path.append_pair("after", &after.to_string());
+        }
         let path = path.finish().replace("?&", "?");
         let (answer, driver) = self.send(Method::GET, &path, Vec::new(), ANSWER).await?;
         let client = self.clone();
@@ -273,7 +276,8 @@ impl EventLines {
                         self.buffer.extend_from_slice(&data);
                     }
                 }
-                Ok(Some(Err(error))) => return Err(self.client.silent(error)),
+                // Whatever ended it, the daemon is not there any more.
+                Ok(Some(Err(_))) => return Err(self.client.silent("it went away")),
                 Ok(None) => return Ok(None),
                 Err(_) => return Err(self.client.silent("its stream is silent")),
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipward_core::{
-    AddressStatus, Cause, Digest, Failover, GroupStatus, LinkId, NodeId, PeerStatus, Priority,
-    Standing, Status, Timestamp,
+    AddressStatus, Cause, CheckId, Digest, Failover, GroupStatus, LinkId, NodeId, PeerStatus,
+    Priority, Standing, Status, Timestamp,
 };
 
 use crate::names::Names;
@@ -20,6 +20,9 @@ pub struct StatusDocument {
     pub cluster: String,
     pub node: String,
     pub version: String,
+    /// The life of its process.
+    #[serde(default)]
+    pub boot: String,
     pub standing: String,
     pub standing_reason: Option<String>,
     /// How long this node still votes for nobody, because it restarted.
@@ -61,6 +64,8 @@ pub struct AddressDocument {
     pub ownership: String,
     pub holder: Option<String>,
     pub verified_ms_ago: Option<u64>,
+    /// What this machine's kernel has of it, `present` or `absent`; null where it is not asked.
+    pub kernel: Option<String>,
 }
 
 /// One peer.
@@ -91,6 +96,9 @@ pub struct CheckDocument {
     pub name: String,
     pub state: String,
     pub since: String,
+    /// Why its last run failed; null if it passed.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Whether this node could take over.
@@ -135,6 +143,8 @@ pub struct Surroundings<'a> {
     pub wall: jiff::Timestamp,
     /// The last round trip measured on a link.
     pub round_trip: &'a dyn Fn(NodeId, LinkId) -> Option<Duration>,
+    /// Why a check's last run failed, if it did.
+    pub check_reason: &'a dyn Fn(CheckId) -> Option<String>,
     /// How long ago the preflight ran; `None` before the first.
     pub preflight_checked_ago: Option<Duration>,
 }
@@ -145,12 +155,13 @@ impl StatusDocument {
     pub fn new(status: &Status, around: &Surroundings<'_>) -> Self {
         let Surroundings { names, .. } = around;
         let time = |at| around.time_of_day(status.at.since(at));
-        let checks = status.checks.iter().zip(&names.checks);
+        let checks = status.checks.iter().zip(&names.checks).zip((0..=u8::MAX).map(CheckId));
         let alarms = status.alarms.iter();
         Self {
             cluster: names.cluster.clone(),
             node: names.my_name().to_owned(),
             version: names.version.clone(),
+            boot: names.boot.to_string(),
             standing: Standing::as_str(status.standing).to_owned(),
             standing_reason: status.standing_reason.map(str::to_owned),
             muted_ms: millis(status.muted),
@@ -158,10 +169,11 @@ impl StatusDocument {
             groups: status.groups.iter().map(|group| around.group(group)).collect(),
             peers: status.peers.iter().map(|peer| around.peer(peer)).collect(),
             checks: checks
-                .map(|((state, since), name)| CheckDocument {
+                .map(|(((state, since), name), id)| CheckDocument {
                     name: name.clone(),
                     state: state.as_str().to_owned(),
                     since: time(*since),
+                    reason: (around.check_reason)(id),
                 })
                 .collect(),
             preflight: PreflightDocument {
@@ -234,6 +246,7 @@ impl Surroundings<'_> {
             ownership: address.ownership.as_str().to_owned(),
             holder: holder.map(|holder| self.names.holder(holder).to_owned()),
             verified_ms_ago: address.verified_ago.map(millis),
+            kernel: address.kernel.map(|it| it.as_str().into()),
         }
     }
 

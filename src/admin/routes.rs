@@ -7,7 +7,7 @@ use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -26,6 +26,9 @@ const BODY: usize = 64 << 10;
 const STREAMS: usize = 16;
 /// How long reading a request and starting its answer may take.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The number of the last event that a reader of server-sent events has.
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The role of the group's node, for proxies that look at headers.
 const ROLE_HEADER: &str = "x-vipward-role";
@@ -160,11 +163,19 @@ async fn check(State(shared): State<Shared>) -> Response {
     }
 }
 
-async fn events(State(shared): State<Shared>, Query(mut query): Query<EventQuery>) -> Response {
+async fn events(
+    State(shared): State<Shared>,
+    Query(mut query): Query<EventQuery>,
+    headers: HeaderMap,
+) -> Response {
     let kind = match shared.framing {
         Framing::Lines => "application/x-ndjson",
         Framing::Events => {
             query.follow = true;
+            // A browser that was cut off asks again for the same page, and says what it has.
+            if let Some(last) = last_event(&headers) {
+                query = EventQuery { since: None, after: Some(last), ..query };
+            }
             "text/event-stream"
         }
     };
@@ -179,6 +190,10 @@ async fn events(State(shared): State<Shared>, Query(mut query): Query<EventQuery
         }
         Err(why) => (StatusCode::BAD_REQUEST, why + "\n").into_response(),
     }
+}
+
+fn last_event(headers: &HeaderMap) -> Option<u64> {
+    headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

@@ -2,14 +2,15 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::EventReceiver;
 
 /// How often a silent stream shows that it lives, and so notices that its client does not.
 const ALIVE: Duration = Duration::from_secs(10);
@@ -24,7 +25,7 @@ pub(super) enum Framing {
 }
 
 pub(super) struct EventBody {
-    lines: mpsc::Receiver<Arc<str>>,
+    lines: EventReceiver,
     framing: Framing,
     alive: Interval,
     /// Held as long as the stream: there are only so many.
@@ -33,7 +34,7 @@ pub(super) struct EventBody {
 
 impl EventBody {
     pub(super) fn new(
-        lines: mpsc::Receiver<Arc<str>>,
+        lines: EventReceiver,
         framing: Framing,
         permit: OwnedSemaphorePermit,
     ) -> Self {
@@ -53,8 +54,10 @@ impl Body for EventBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let text = match (self.lines.poll_recv(context), self.framing) {
             (Poll::Ready(None), _) => return Poll::Ready(None),
-            (Poll::Ready(Some(line)), Framing::Lines) => format!("{line}\n"),
-            (Poll::Ready(Some(line)), Framing::Events) => format!("data: {line}\n\n"),
+            (Poll::Ready(Some((_, line))), Framing::Lines) => format!("{line}\n"),
+            (Poll::Ready(Some((seq, line))), Framing::Events) => {
+                format!("id: {seq}\ndata: {line}\n\n")
+            }
             (Poll::Pending, framing) => {
                 if self.alive.poll_tick(context).is_pending() {
                     return Poll::Pending;

@@ -1,6 +1,7 @@
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,10 +44,10 @@ fn handle(status: Option<Status>) -> Handle {
             return Err("yesterday is no time".to_owned());
         }
         let (lines, reader) = mpsc::channel(8);
-        let follow = query.follow;
+        let (follow, after) = (query.follow, query.after.unwrap_or_default());
         tokio::spawn(async move {
-            for line in [r#"{"seq":1}"#, r#"{"seq":2}"#] {
-                let _ = lines.send(Arc::from(line)).await;
+            for seq in after + 1..=2 {
+                let _ = lines.send((seq, Arc::from(format!("{{\"seq\":{seq}}}")))).await;
             }
             if follow {
                 lines.closed().await;
@@ -150,19 +151,111 @@ async fn events_are_server_sent() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(serve_tcp(listener, public_routes(handle(None)), stop.clone()));
+    let text = until(address, "", "id: 2\ndata: {\"seq\":2}\n\n").await;
+    assert!(text.contains("content-type: text/event-stream"), "{text}");
+    assert!(text.contains("id: 1\ndata: {\"seq\":1}\n\n"), "{text}");
+    // A reader that was cut off says what it has, and gets the rest.
+    let text = until(address, "Last-Event-ID: 1\r\n", "id: 2\ndata: {\"seq\":2}\n\n").await;
+    assert!(!text.contains("id: 1\n"), "{text}");
+    // One that has all gets nothing but a sign that the daemon lives.
+    let text = until(address, "Last-Event-ID: 2\r\n", ":\n\n").await;
+    assert!(!text.contains("data:"), "{text}");
+    let text = until(address, "Last-Event-ID: x\r\n", "id: 2\n").await;
+    assert!(text.contains("id: 1\n"), "{text}");
+    let wrong = get(None, "/v1/events?since=yesterday").await;
+    assert!(wrong.starts_with("HTTP/1.1 400") && wrong.contains("no time"), "{wrong}");
+    stop.cancel();
+}
+
+/// What a reader of server-sent events has when a text has come.
+async fn until(address: SocketAddr, header: &str, wanted: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let request = format!("GET /v1/events HTTP/1.1\r\nHost: x\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
-    while !text.contains("data: {\"seq\":2}\n\n") {
+    while !text.contains(wanted) {
         let mut bytes = [0; 1024];
         let read = tokio::time::timeout(PATIENCE, stream.read(&mut bytes)).await.unwrap().unwrap();
         assert!(read > 0, "{text}");
         text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
     }
-    assert!(text.contains("content-type: text/event-stream"), "{text}");
-    assert!(text.contains("data: {\"seq\":1}\n\n"), "{text}");
-    let wrong = get(None, "/v1/events?since=yesterday").await;
-    assert!(wrong.starts_with("HTTP/1.1 400") && wrong.contains("no time"), "{wrong}");
+    text
+}
+
+#[tokio::test]
+async fn readers_of_events_that_do_not_read_cost_little_and_hold_nobody_up() {
+    // Given a journal that has very much to tell, and counts what it got rid of by reader,
+    let taken: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let events: EventSource = Arc::new({
+        let taken = Arc::clone(&taken);
+        move |_| {
+            let (lines, reader) = mpsc::channel(8);
+            let taken = Arc::clone(&taken);
+            let place = taken.lock().unwrap().len();
+            taken.lock().unwrap().push(0);
+            tokio::spawn(async move {
+                let line: Arc<str> = "x".repeat(1000).into();
+                for seq in 1.. {
+                    if lines.send((seq, Arc::clone(&line))).await.is_err() {
+                        taken.lock().unwrap()[place] = 0; // The reader is gone.
+                        return;
+                    }
+                    taken.lock().unwrap()[place] = seq;
+                }
+            });
+            Ok(reader)
+        }
+    });
+    let listener = bind_tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let handle = Handle { events, ..handle(Some(status())) };
+    tokio::spawn(serve_tcp(listener, public_routes(handle), stop.clone()));
+    let ask = || async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream
+    };
+    // when some do not read,
+    let mut lazy = Vec::new();
+    for _ in 0..15 {
+        lazy.push(ask().await);
+    }
+    let all = |taken: &[u64]| taken.len() == 15 && taken.iter().all(|lines| *lines > 0);
+    let mut before = Vec::new();
+    let quiet = async {
+        // until each has as much as the sockets take,
+        loop {
+            let now = taken.lock().unwrap().clone();
+            if all(&now) && now == before {
+                return;
+            }
+            before = now;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, quiet).await.unwrap();
+    // then the daemon keeps little of it: the kernel's buffers are the most.
+    assert!(taken.lock().unwrap().iter().all(|lines| *lines < 16_000), "{taken:?}");
+    // Who reads is served as ever; who comes beyond the limit is refused; the rest goes on.
+    let mut busy = ask().await;
+    let mut bytes = vec![0; 1 << 20];
+    let mut read = 0;
+    while read < 20 << 20 {
+        read += tokio::time::timeout(PATIENCE, busy.read(&mut bytes)).await.unwrap().unwrap();
+    }
+    let mut refused = ask().await;
+    let length = refused.read(&mut bytes).await.unwrap();
+    let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+    assert!(text.starts_with("HTTP/1.1 503") && text.contains("too many streams"), "{text}");
+    // Who goes away makes room.
+    drop(lazy);
+    let room = async {
+        while taken.lock().unwrap().iter().filter(|lines| **lines > 0).count() > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, room).await.unwrap();
     stop.cancel();
 }
 
@@ -199,11 +292,13 @@ async fn operators_ask_and_order() {
     assert_eq!(lines.next().await.unwrap().as_deref(), Some(r#"{"seq":2}"#));
     assert_eq!(lines.next().await.unwrap(), None);
     let since = Some("yesterday".to_owned());
-    let wrong = client.events(&EventQuery { since, follow: true }).await.err().unwrap();
+    let wrong =
+        client.events(&EventQuery { since, follow: true, after: None }).await.err().unwrap();
     assert_eq!((wrong.to_string().as_str(), wrong.exit_code()), ("yesterday is no time", 1));
 
     // A daemon that goes away ends a stream with an error.
-    let mut lines = client.events(&EventQuery { since: None, follow: true }).await.unwrap();
+    let mut lines =
+        client.events(&EventQuery { follow: true, ..EventQuery::default() }).await.unwrap();
     let _ = lines.next().await.unwrap();
     let _ = lines.next().await.unwrap();
     stop.cancel();
@@ -254,7 +349,7 @@ async fn what_is_too_much_is_refused() {
     let order = SwitchoverOrder { group: "x".repeat(100_000), to: None, force: false };
     assert_eq!(client.switchover(&order).await.unwrap_err().exit_code(), 1);
     // So many streams, and no more; the rest goes on.
-    let query = EventQuery { since: None, follow: true };
+    let query = EventQuery { follow: true, ..EventQuery::default() };
     let mut streams = Vec::new();
     for _ in 0..16 {
         streams.push(client.events(&query).await.unwrap());

@@ -2,12 +2,17 @@
 //!
 //! What a number of verdicts means (`rise`, `fall`, `weight`, `fatal`) is the core's business.
 
+mod bus;
 mod command;
 mod http;
+mod interface;
 mod process;
+mod reasons;
 #[cfg(test)]
 mod tests;
+mod unit;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,8 +21,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use vipward_core::{CheckId, Input, Random};
 
+pub use bus::system_bus;
 pub use http::{HttpTarget, HttpTargetError};
+pub use reasons::Reasons;
+
+use bus::BusError;
 use process::ProcessCheck;
+use unit::UnitCheck;
 
 /// The checks of this node, in the order of `CheckId`.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +60,15 @@ pub enum CheckKind {
     Command(Vec<String>),
     /// A process of exactly that name runs.
     Process(String),
+    /// The network interface of that name is up, and its lower layer can pass packets.
+    Interface(String),
+    /// A systemd unit is active.
+    Unit {
+        /// Its name, with its type.
+        name: String,
+        /// The socket of the system bus.
+        system_bus: PathBuf,
+    },
 }
 
 /// Why a check did not pass.
@@ -65,8 +84,16 @@ enum Failure {
     Io(#[from] std::io::Error),
     #[error("the program ended with {0}")]
     Exit(std::process::ExitStatus),
+    #[error("the unit is {active}{}", loaded.as_ref().map(|it| format!(" ({it})")).unwrap_or_default())]
+    Unit { active: String, loaded: Option<String> },
+    #[error("{0}")]
+    Bus(#[from] BusError),
     #[error("no process of that name runs")]
     NoProcess,
+    #[error("there is no interface of that name")]
+    NoInterface,
+    #[error("the interface is down or has no carrier")]
+    LinkDown,
     #[error("the process list has not been read since the last run")]
     Stuck,
 }
@@ -74,14 +101,21 @@ enum Failure {
 /// The first run of a check comes within this time, so that not all start at once.
 const JITTER: Duration = Duration::from_millis(500);
 
-/// Runs all checks until `stop` is cancelled. None delays another, none overlaps itself.
-pub async fn run(settings: Settings, inputs: mpsc::Sender<Input>, stop: CancellationToken) {
+/// Runs all checks until `stop` is cancelled. None delays another, none overlaps itself. Why one
+/// fails is in `reasons` before its verdict is an input.
+pub async fn run(
+    settings: Settings,
+    inputs: mpsc::Sender<Input>,
+    reasons: Reasons,
+    stop: CancellationToken,
+) {
+    reasons.forget();
     // Without randomness they start together, which only costs a moment's load.
     let mut random = Random::new(getrandom::u64().unwrap_or_default());
     let mut tasks = JoinSet::new();
     for (index, check) in (0..=u8::MAX).zip(settings.checks) {
         let wait = random.up_to(check.interval.min(JITTER));
-        tasks.spawn(repeat(CheckId(index), check, wait, inputs.clone()));
+        tasks.spawn(repeat(CheckId(index), check, wait, inputs.clone(), reasons.clone()));
     }
     drop(inputs);
     let _ = stop.run_until_cancelled(async { while tasks.join_next().await.is_some() {} }).await;
@@ -89,7 +123,13 @@ pub async fn run(settings: Settings, inputs: mpsc::Sender<Input>, stop: Cancella
 }
 
 /// One check, again and again, until nobody wants its verdicts.
-async fn repeat(id: CheckId, check: Check, wait: Duration, inputs: mpsc::Sender<Input>) {
+async fn repeat(
+    id: CheckId,
+    check: Check,
+    wait: Duration,
+    inputs: mpsc::Sender<Input>,
+    reasons: Reasons,
+) {
     let mut runner = Runner::new(check.kind);
     let mut last = None;
     let mut ticks =
@@ -103,6 +143,7 @@ async fn repeat(id: CheckId, check: Check, wait: Duration, inputs: mpsc::Sender<
             Err(_) => Err(Failure::Timeout(check.timeout)),
         };
         let passed = verdict.is_ok();
+        reasons.set(id, verdict.as_ref().err().map(ToString::to_string));
         if last.replace(passed) != Some(passed) {
             match verdict {
                 Ok(()) => tracing::info!(check = check.name, "the check passes"),
@@ -121,6 +162,8 @@ enum Runner {
     Tcp(String),
     Command(Vec<String>),
     Process(ProcessCheck),
+    Interface(String),
+    Unit(UnitCheck),
 }
 
 impl Runner {
@@ -130,6 +173,8 @@ impl Runner {
             CheckKind::Tcp(target) => Self::Tcp(target),
             CheckKind::Command(argv) => Self::Command(argv),
             CheckKind::Process(name) => Self::Process(ProcessCheck::new(name)),
+            CheckKind::Interface(name) => Self::Interface(name),
+            CheckKind::Unit { name, system_bus } => Self::Unit(UnitCheck::new(&system_bus, &name)),
         }
     }
 
@@ -143,6 +188,8 @@ impl Runner {
             }
             Self::Command(argv) => command::run(argv).await,
             Self::Process(check) => check.run().await,
+            Self::Interface(name) => interface::can_pass(name).await,
+            Self::Unit(check) => check.run().await,
         }
     }
 }

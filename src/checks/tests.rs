@@ -127,7 +127,8 @@ async fn a_check_that_hangs_delays_no_other() {
     ];
     let (inputs, mut verdicts) = mpsc::channel(8);
     let stop = CancellationToken::new();
-    let running = tokio::spawn(run(Settings { checks }, inputs, stop.clone()));
+    let reasons = Reasons::default();
+    let running = tokio::spawn(run(Settings { checks }, inputs, reasons, stop.clone()));
     for _ in 0..3 {
         let verdict = timeout(PATIENCE, verdicts.recv()).await.unwrap();
         assert_eq!(verdict, Some(Input::CheckResult { check: CheckId(1), passed: true }));
@@ -143,4 +144,46 @@ async fn a_process_is_found_by_its_name() {
     assert!(verdict(CheckKind::Process(name), PATIENCE).await.is_ok());
     let none = verdict(CheckKind::Process("no-such-process".to_owned()), PATIENCE).await;
     assert!(matches!(none, Err(Failure::NoProcess)), "{none:?}");
+}
+
+#[tokio::test]
+async fn why_a_check_fails_is_known_when_its_verdict_comes() {
+    let check = |kind| Check {
+        name: "x".to_owned(),
+        kind,
+        interval: Duration::from_millis(10),
+        timeout: PATIENCE,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let flag = dir.path().join("flag");
+    let checks = vec![check(argv(&["test", "-e", flag.to_str().unwrap()]))];
+    let (inputs, mut verdicts) = mpsc::channel(1);
+    let (reasons, stop) = (Reasons::default(), CancellationToken::new());
+    let running = tokio::spawn(run(Settings { checks }, inputs, reasons.clone(), stop.clone()));
+    for passes in [false, true] {
+        loop {
+            let verdict = timeout(PATIENCE, verdicts.recv()).await.unwrap();
+            if verdict == Some(Input::CheckResult { check: CheckId(0), passed: passes }) {
+                break;
+            }
+        }
+        if !passes {
+            let reason = reasons.of(CheckId(0)).unwrap_or_default();
+            assert_eq!(reason, "the program ended with exit status: 1");
+            std::fs::write(&flag, "").unwrap();
+        }
+    }
+    // One verdict may wait in the queue, so the reason is gone by the next at the latest.
+    timeout(PATIENCE, verdicts.recv()).await.unwrap();
+    assert_eq!(reasons.of(CheckId(0)), None);
+    stop.cancel();
+    timeout(PATIENCE, running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_command_finds_nothing_of_the_daemons_environment_but_its_path() {
+    assert!(std::env::vars().count() > 2, "the test itself has none");
+    let lines =
+        "test \"$(env | grep -cvE '^(PATH|PWD|SHLVL|_|OLDPWD)=')\" = 0 && test -n \"$PATH\"";
+    assert!(verdict(argv(&["sh", "-c", lines]), PATIENCE).await.is_ok());
 }

@@ -12,7 +12,7 @@ use super::{Exit, print, refused};
 use crate::admin::{CheckReport, Client, Severity, StatusDocument};
 use crate::cloud::Cloud;
 use crate::config::{self, Config};
-use crate::runtime::{self, Identified};
+use crate::runtime::{self, Identified, RunError};
 use crate::transport::{self, Keys, LinkReport};
 
 /// How long the cloud may take to be ready to be asked.
@@ -25,6 +25,10 @@ pub(super) async fn check(path: &Path, cloud: bool, node: Option<&str>) -> Exit 
     };
     for warning in &config.warnings {
         err(format_args!("warning: {warning}"));
+    }
+    if let Some(Err(error)) = node.map(|name| config.node(name)) {
+        let path = path.display();
+        return refused(&RunError::Usage(format!("error: {path}: --node: {error}")));
     }
     let valid = print::out(format_args!(
         "{}: cluster {}, {} nodes, {}: valid",

@@ -1,13 +1,18 @@
-//! `vipward events`: the journal, from the daemon or, when none answers, from its file.
+//! `vipward events`: the journal, from the daemon or, when none answers, from its file. Who
+//! follows it goes on with the daemon's next life, as `journalctl --follow` does with a service.
 
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Exit;
 use super::ask::{failed, is_no_daemon};
 use super::print::err;
-use crate::admin::{Client, EventQuery};
+use crate::admin::{Client, ClientError, EventLines, EventQuery};
 use crate::journal::{self, Entry};
+
+/// How often a daemon that went away is tried.
+const PACE: Duration = Duration::from_millis(500);
 
 pub(super) async fn events(
     socket: &Path,
@@ -22,19 +27,55 @@ pub(super) async fn events(
         err(format_args!("error: --since: {error}"));
         return Exit::Usage;
     }
-    let query = EventQuery { since: since.map(Into::into), follow };
-    match Client::new(socket).events(&query).await {
-        Ok(mut lines) => loop {
-            match lines.next().await {
-                Ok(Some(line)) if print(&line, json) => {}
-                Ok(_) => return Exit::Done, // The end, or nobody reads on.
-                Err(error) => return failed(&error),
-            }
-        },
+    let query = EventQuery { since: since.map(Into::into), after: None, follow };
+    let client = Client::new(socket);
+    // Until a number is known, what is new is what comes after this moment.
+    let began = jiff::Timestamp::now().to_string();
+    match client.events(&query).await {
+        Ok(lines) => {
+            let query = EventQuery { since: query.since.or(Some(began)), ..query };
+            copy(&client, lines, query, json).await
+        }
         Err(error) if is_no_daemon(&error) && !follow => {
             from_file(config, since, json).unwrap_or_else(|| failed(&error))
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// Prints all lines; with `follow` also those of the daemon's next lives.
+async fn copy(client: &Client, mut lines: EventLines, mut query: EventQuery, json: bool) -> Exit {
+    loop {
+        match lines.next().await {
+            Ok(Some(line)) => {
+                if !print(&line, json) {
+                    return Exit::Done; // Nobody reads on.
+                }
+                if let Some(entry) = Entry::parse(&line) {
+                    query = EventQuery { since: None, after: Some(entry.seq), ..query };
+                }
+            }
+            Ok(None) if !query.follow => return Exit::Done,
+            Err(error) if !query.follow => return failed(&error),
+            Ok(None) | Err(_) => {
+                err("warning: the daemon went away; waiting for it");
+                match reconnect(client, &query).await {
+                    Ok(again) => lines = again,
+                    Err(error) => return failed(&error),
+                }
+                err("the daemon answers again");
+            }
+        }
+    }
+}
+
+async fn reconnect(client: &Client, query: &EventQuery) -> Result<EventLines, ClientError> {
+    loop {
+        tokio::time::sleep(PACE).await;
+        match client.events(query).await {
+            Err(error) if is_no_daemon(&error) => {}
+            answer => return answer,
+        }
     }
 }
 

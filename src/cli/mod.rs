@@ -4,8 +4,10 @@
 mod ask;
 mod check;
 mod events;
+mod frame;
 mod print;
 mod show;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -172,7 +174,11 @@ pub fn main() -> ExitCode {
             asked(on_runtime(check::check(&config, cloud, node.as_deref())))
         }
         Command::Status { json, watch, daemon } => {
-            asked(on_runtime(show::status(&daemon.socket(), json, watch)))
+            let socket = daemon.socket();
+            asked(match watch {
+                true => on_runtime(watch::watch(&socket, json)),
+                false => on_runtime(show::status(&socket, json)),
+            })
         }
         Command::Switchover { group, to, force, daemon } => {
             asked(on_runtime(ask::switch_over(&daemon.socket(), &group, to.as_deref(), force)))
@@ -199,7 +205,7 @@ fn refused(error: &RunError) -> Exit {
         print::err(format_args!("{prefix}{line}"));
     }
     match error {
-        RunError::Config(_) => Exit::Usage,
+        RunError::Config(_) | RunError::Usage(_) => Exit::Usage,
         RunError::Machine(_)
         | RunError::Keys { .. }
         | RunError::State(_)

@@ -6,9 +6,9 @@ use std::io::{self, Write as _};
 
 use super::Exit;
 
-/// Writes a line to stdout: the command's result.
+/// Writes a line to stdout: the command's result. Colours are for terminals only.
 pub(super) fn out(line: impl Display) -> Exit {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = anstream::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Done,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done, // Nobody reads on.

@@ -1,56 +1,43 @@
 //! `vipward status`: the document for tools, a page of text for people.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
-use super::Exit;
 use super::ask::failed;
+use super::{Exit, print};
 use crate::admin::{Client, ClientError};
 
 const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const FAINT: Style = Style::new().dimmed();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
-pub(super) async fn status(socket: &Path, json: bool, watch: bool) -> Exit {
-    loop {
-        let exit = match ask(socket).await {
-            Ok((document, status)) => {
-                let text = if json { format!("{document}\n") } else { page(&status) };
-                let clear = if watch && !json { "\x1b[H\x1b[2J" } else { "" };
-                if write!(anstream::stdout(), "{clear}{text}").is_err() {
-                    return Exit::Done; // Nobody reads on.
-                }
-                let masterless = |group: &Value| group["master"].is_null();
-                let groups = status["groups"].as_array();
-                if groups.is_some_and(|groups| groups.iter().any(masterless)) {
-                    Exit::NoMaster
-                } else {
-                    Exit::Done
-                }
-            }
-            Err(error) => failed(&error),
-        };
-        if !watch {
-            return exit;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+pub(super) async fn status(socket: &Path, json: bool) -> Exit {
+    let (document, status) = match ask(socket).await {
+        Ok(answer) => answer,
+        Err(error) => return failed(&error),
+    };
+    let text = if json { document } else { page(&status) };
+    let masterless = |group: &Value| group["master"].is_null();
+    let groups = status["groups"].as_array();
+    match print::out(text.trim_end()) {
+        Exit::Done if groups.is_some_and(|groups| groups.iter().any(masterless)) => Exit::NoMaster,
+        exit => exit,
     }
 }
 
 /// The document as the daemon wrote it, and the same to read from.
-async fn ask(socket: &Path) -> Result<(String, Value), ClientError> {
+pub(super) async fn ask(socket: &Path) -> Result<(String, Value), ClientError> {
     let text = Client::new(socket).status_text().await?;
     let status = serde_json::from_str(&text).unwrap_or_default();
     Ok((text.trim_end().to_owned(), status))
 }
 
-fn page(status: &Value) -> String {
+pub(super) fn page(status: &Value) -> String {
     let mut text = String::new();
     let _ = write_page(&mut text, status); // Writing to a string cannot fail.
     text
@@ -69,6 +56,16 @@ fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
     if let Some(reason) = status["standing_reason"].as_str() {
         writeln!(text, "  {BAD}{reason}{BAD:#}")?;
     }
+    // What needs a person comes first: a small window shows only the beginning.
+    for alarm in status["alarms"].as_array().into_iter().flatten() {
+        writeln!(
+            text,
+            "{BAD}alarm{BAD:#} {} {FAINT}since {}{FAINT:#}: {}",
+            is(&alarm["name"]),
+            is(&alarm["since"]),
+            is(&alarm["message"])
+        )?;
+    }
     for group in status["groups"].as_array().into_iter().flatten() {
         write_group(text, group)?;
     }
@@ -85,9 +82,10 @@ fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
         let style = if state == "passing" { GOOD } else { BAD };
         writeln!(
             text,
-            "  {:<12} {style}{state}{style:#} {FAINT}since {}{FAINT:#}",
+            "  {:<12} {style}{state}{style:#} {FAINT}since {}{FAINT:#}{}",
             is(&check["name"]),
-            is(&check["since"])
+            is(&check["since"]),
+            check["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"))
         )?;
     }
     // A witness has nothing to try.
@@ -101,15 +99,6 @@ fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
     }
     for problem in status["preflight"]["problems"].as_array().into_iter().flatten() {
         writeln!(text, "\n{BAD}preflight{BAD:#} {}", is(problem))?;
-    }
-    for alarm in status["alarms"].as_array().into_iter().flatten() {
-        writeln!(
-            text,
-            "{BAD}alarm{BAD:#} {} {FAINT}since {}{FAINT:#}: {}",
-            is(&alarm["name"]),
-            is(&alarm["since"]),
-            is(&alarm["message"])
-        )?;
     }
     write_failover(text, &status["last_failover"])
 }

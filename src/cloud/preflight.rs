@@ -4,6 +4,7 @@
 //! that is permitted and 403 `UnauthorizedOperation` to one that is not
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html>).
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use aws_sdk_ec2::Client;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use vipward_core::{
-    AddressId, Association, AssociationId, CallOutcome, CallReply, GroupId, Holder, Observation,
+    AddressId, AddressKind, Association, AssociationId, CallOutcome, CallReply, GroupId, Holder,
+    Observation, Operation,
 };
 
 use super::call::{NO_CLIENT, NOT_PERMITTED, answer, describe};
 use super::identity::Own;
-use super::{AddressIds, Cloud, Cluster, GroupAddresses, reach};
+use super::{AddressIds, Cloud, Cluster, GroupAddresses, reach, secondary};
 
 /// Credentials that end sooner than this, although they are renewed at half of their life.
 const EXPIRING: Duration = Duration::from_secs(5 * 60);
@@ -121,27 +123,42 @@ struct Unread {
 impl Tried<'_> {
     /// Reads all addresses of a group, one by one where the answer would not tell which is wrong.
     async fn read(&self, group: GroupId) -> Result<Vec<Observation>, Unread> {
-        let count = self.cluster.groups.get(group.index()).map_or(0, |g| g.addresses.len());
-        let all: Vec<_> = (0..).map(AddressId).take(count).collect();
-        let outcome = match self.describe(group, &all).await {
+        let mut seen = Vec::new();
+        for kind in AddressKind::ALL {
+            let addresses = self.cluster.groups.get(group.index()).map(|g| &g.addresses);
+            let all: Vec<_> = (0..)
+                .map(AddressId)
+                .zip(addresses.into_iter().flatten())
+                .filter_map(|(id, address)| (address.kind() == kind).then_some(id))
+                .collect();
+            if !all.is_empty() {
+                seen.extend(self.read_kind(group, kind, &all).await?);
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn read_kind(
+        &self,
+        group: GroupId,
+        kind: AddressKind,
+        all: &[AddressId],
+    ) -> Result<Vec<Observation>, Unread> {
+        let operation = Operation::Describe { kind, addresses: Vec::new() }.as_str();
+        let outcome = match self.describe(group, kind, all).await {
             Ok(seen) => return Ok(seen),
             Err(outcome) => outcome,
         };
         let mut sentences = Vec::new();
         if matches!(outcome, CallOutcome::Refused { .. }) {
-            for address in &all {
-                if let Err(outcome) = self.describe(group, &[*address]).await {
-                    let allocation = self.cluster.allocation(group, *address).unwrap_or_default();
-                    sentences.extend(problem(
-                        "DescribeAddresses",
-                        allocation,
-                        &outcome,
-                        self.within,
-                    ));
+            for address in all {
+                if let Err(outcome) = self.describe(group, kind, &[*address]).await {
+                    let name = self.cluster.name(group, *address).unwrap_or_default();
+                    sentences.extend(problem(operation, &name, &outcome, self.within));
                 }
             }
         } else {
-            sentences.extend(problem("DescribeAddresses", "", &outcome, self.within));
+            sentences.extend(problem(operation, "", &outcome, self.within));
         }
         Err(Unread { outcome, sentences })
     }
@@ -149,9 +166,18 @@ impl Tried<'_> {
     async fn describe(
         &self,
         group: GroupId,
+        kind: AddressKind,
         addresses: &[AddressId],
     ) -> Result<Vec<Observation>, CallOutcome> {
-        let read = describe(&self.client, self.cluster, self.own, group, addresses);
+        let (client, cluster, own) = (&self.client, self.cluster, self.own);
+        let read = async {
+            match kind {
+                AddressKind::ElasticIp => describe(client, cluster, own, group, addresses).await,
+                AddressKind::SecondaryIp => {
+                    secondary::describe(client, cluster, own, group, addresses).await
+                }
+            }
+        };
         match timeout(self.within, read).await {
             Ok((CallOutcome::Ok(CallReply::Described(seen)), _)) => Ok(seen),
             Ok((outcome, _)) => Err(outcome),
@@ -195,14 +221,14 @@ impl Tried<'_> {
         for seen in seen {
             let Some(ids) = self.cluster.address(group, seen.address) else { continue };
             let (client, within) = (self.client.clone(), self.within);
-            let (ids, interface) = (ids.clone(), Arc::clone(interface));
+            let (ids, own) = (ids.clone(), (Arc::clone(interface), self.own.primary));
             let association = seen.association.map(|association| association.id);
             if tries.len() >= AT_ONCE
                 && let Some(Ok(found)) = tries.join_next().await
             {
                 problems.push(found);
             }
-            tries.spawn(try_address(client, ids, interface, association, within));
+            tries.spawn(try_address(client, ids, own, association, within));
         }
         while let Some(tried) = tries.join_next().await {
             problems.extend(tried);
@@ -215,16 +241,44 @@ impl Tried<'_> {
 async fn try_address(
     client: Client,
     ids: AddressIds,
-    interface: Arc<str>,
+    (interface, primary): (Arc<str>, Option<Ipv4Addr>),
     association: Option<AssociationId>,
     within: Duration,
 ) -> Vec<String> {
-    let AddressIds { allocation_id: allocation, private_ip } = ids;
+    match ids {
+        AddressIds::ElasticIp { allocation_id, private_ip } => {
+            try_elastic(&client, (allocation_id, private_ip), &interface, association, within).await
+        }
+        AddressIds::SecondaryIp { ip } => {
+            let Some(primary) = primary else {
+                return vec![sentence("this node's primary private address is not known yet")];
+            };
+            let tried = secondary::try_calls(&client, &interface, primary, within).await;
+            let found = |(operation, outcome): (&str, CallOutcome)| match &outcome {
+                // For its content: who may not ask is told so first.
+                CallOutcome::Refused { code } if !code.starts_with("InvalidNetworkInterfaceI") => {
+                    None
+                }
+                _ => problem(operation, &ip.to_string(), &outcome, within),
+            };
+            tried.into_iter().filter_map(found).collect()
+        }
+    }
+}
+
+/// Tries them on an elastic IP.
+async fn try_elastic(
+    client: &Client,
+    (allocation, private_ip): (String, Option<String>),
+    interface: &str,
+    association: Option<AssociationId>,
+    within: Duration,
+) -> Vec<String> {
     let associate = client
         .associate_address()
         .dry_run(true)
         .allocation_id(&allocation)
-        .network_interface_id(&*interface)
+        .network_interface_id(interface)
         .set_private_ip_address(private_ip)
         .allow_reassociation(true);
     let associate = async { answer(associate.send().await, |_| Err(String::new())).0 };

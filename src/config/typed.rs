@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// The health checks of every balancer; see [`Config::checks_of`].
     pub checks: Vec<Check>,
+    /// The operator's commands.
+    pub hooks: Hooks,
     /// Where operators and tools ask.
     pub admin: Admin,
     /// What this node keeps on disk.
@@ -95,6 +97,13 @@ pub enum Address {
         allocation_id: String,
         /// By node's name, the private address that it is bound to; the primary one if absent.
         private_ip: BTreeMap<String, Ipv4Addr>,
+    },
+    /// A secondary private address of the subnet that the balancers share.
+    SecondaryIp {
+        /// The address.
+        ip: Ipv4Addr,
+        /// The kernel's interface; the one with the network interface's MAC if absent.
+        interface: Option<String>,
     },
 }
 
@@ -179,6 +188,29 @@ pub enum CheckKind {
         /// Its name.
         name: String,
     },
+    /// A network interface can pass packets.
+    Interface {
+        /// Its name.
+        name: String,
+    },
+    /// A systemd unit is active.
+    Unit {
+        /// Its name, with its type: `nginx.service`.
+        name: String,
+    },
+}
+
+/// The operator's commands, each a program and its arguments: not empty. By when they are run.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Hooks {
+    /// This node became Master.
+    pub on_master: Vec<Vec<String>>,
+    /// Another leads.
+    pub on_backup: Vec<Vec<String>>,
+    /// This node lost its majority, or gave its mastership up, and serves on.
+    pub on_holding: Vec<Vec<String>>,
+    /// An alarm was raised.
+    pub on_alarm: Vec<Vec<String>>,
 }
 
 /// Where operators and tools ask.
@@ -362,6 +394,7 @@ impl Address {
     fn kind(&self) -> core::AddressKind {
         match self {
             Self::ElasticIp { .. } => core::AddressKind::ElasticIp,
+            Self::SecondaryIp { .. } => core::AddressKind::SecondaryIp,
         }
     }
 }

@@ -16,7 +16,7 @@ mod tests;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,12 +100,19 @@ impl Journal {
     /// counted, and the reason is logged.
     #[must_use]
     pub fn open(settings: Settings) -> Self {
+        Self::start(settings, |writer, items| writer.run(items))
+    }
+
+    fn start(
+        settings: Settings,
+        run: impl FnOnce(Writer, &Receiver<Item>) + Send + 'static,
+    ) -> Self {
         let next_seq = read::last_seq(&settings.directory).map_or(1, |seq| seq + 1);
         let boot = settings.boot.to_string();
         let (sender, items) = mpsc::sync_channel(QUEUE);
         let writer = Writer::new(&settings, &boot);
         let thread = std::thread::Builder::new().name("journal".to_owned());
-        let sender = match thread.spawn(move || writer.run(&items)) {
+        let sender = match thread.spawn(move || run(writer, &items)) {
             Ok(_) => Some(sender),
             Err(error) => {
                 tracing::error!(%error, "no thread for the journal; its records are lost");
@@ -136,6 +143,13 @@ impl Journal {
         }
         // Under the lock, so that followers see the numbers in order; nobody listening is fine.
         let _ = self.inner.live.send(Live { seq, line });
+    }
+
+    /// What happens from now on, and the number of the last record before it.
+    fn subscribe(&self) -> (broadcast::Receiver<Live>, u64) {
+        // Under the lock, so that nothing comes in between.
+        let queue = self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.inner.live.subscribe(), queue.next_seq - 1)
     }
 
     /// How many records found the queue full since the start.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use vipward_core::{
-    AlarmName, Cause, DenialReason, Event, EventKind, Failover, GroupId, NodeId, RoleName,
+    AlarmName, Cause, DenialReason, Event, EventKind, Failover, GroupId, NodeId, RoleName, Term,
 };
 
 use crate::names::Names;
@@ -110,6 +110,23 @@ impl Record {
         record
     }
 
+    /// A record of an edge about what the core ordered it for.
+    #[must_use]
+    pub fn about(
+        group: Option<GroupId>,
+        term: Option<Term>,
+        cause: Option<Cause>,
+        names: &Names,
+        event: &'static str,
+    ) -> Self {
+        Self {
+            group: group.map(|group| names.group(group).to_owned()),
+            term: term.map(|term| term.0),
+            cause: cause.map(Cause::as_str),
+            ..Self::new(event)
+        }
+    }
+
     /// Stands in for records that were lost.
     #[must_use]
     pub fn gap(lost: u64) -> Self {
@@ -177,6 +194,12 @@ fn describe(event: &Event, names: &Names) -> Record {
             .with("detail", detail.as_deref())
             .with("request_id", request_id.as_deref())
             .with("ms", millis(*took)),
+        EventKind::KernelChanged { address: changed, presence, reason } => {
+            Record::new("kernel-changed")
+                .with("address", address(*changed))
+                .with("kernel", presence.as_str())
+                .with("reason", *reason)
+        }
         EventKind::OwnershipChanged { address: changed, ownership, holder, reason } => {
             Record::new("ownership-changed")
                 .with("address", address(*changed))
@@ -244,7 +267,9 @@ fn about(record: Record, name: AlarmName, names: &Names) -> Record {
     let of = |record: Record, group: GroupId| record.of_group(names.group(group));
     match name {
         AlarmName::NoMajority(group) | AlarmName::MovesExhausted(group) => of(record, group),
-        AlarmName::ClaimFailing(group, address) | AlarmName::AddressFight(group, address) => {
+        AlarmName::ClaimFailing(group, address)
+        | AlarmName::AddressFight(group, address)
+        | AlarmName::KernelAddress(group, address) => {
             of(record, group).with("address", names.address(group, address))
         }
         AlarmName::ConfigDrift(peer) | AlarmName::DuplicateNode(peer) => {

@@ -270,14 +270,14 @@ async fn a_follower_gets_each_line_once() {
     for _ in 0..50 {
         journal.write(Record::started("0.1.0"));
     }
-    let query = Query { since: Some("1h".to_owned()), follow: true };
+    let query = Query { since: Some("1h".to_owned()), follow: true, ..Query::default() };
     let mut lines = journal.stream(&query).unwrap();
     for _ in 0..50 {
         journal.write(Record::started("0.1.0"));
     }
     for seq in 1..=100 {
-        let line = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
-        assert_eq!(Entry::parse(&line).unwrap().seq, seq);
+        let (number, line) = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+        assert_eq!((Entry::parse(&line).unwrap().seq, number), (seq, seq));
     }
     // Without following, the stream ends.
     let mut lines = journal.stream(&Query::default()).unwrap();
@@ -286,14 +286,15 @@ async fn a_follower_gets_each_line_once() {
         count += 1;
     }
     assert_eq!(count, 100);
-    assert!(journal.stream(&Query { since: Some("x".to_owned()), follow: false }).is_err());
+    let wrong = Query { since: Some("x".to_owned()), ..Query::default() };
+    assert!(journal.stream(&wrong).is_err());
 }
 
 #[tokio::test]
 async fn a_slow_follower_is_told_what_it_missed() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path(), 1 << 20);
-    let mut lines = journal.stream(&Query { since: None, follow: true }).unwrap();
+    let mut lines = journal.stream(&Query { follow: true, ..Query::default() }).unwrap();
     tokio::task::yield_now().await;
     let sent = (FOLLOWER_LAG + AHEAD_AND_MORE) as u64;
     for _ in 0..sent {
@@ -301,7 +302,7 @@ async fn a_slow_follower_is_told_what_it_missed() {
     }
     let (mut seen, mut lost) = (0, 0);
     while seen + lost < sent {
-        let line = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+        let (_, line) = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
         match Entry::parse(&line).unwrap().fields().get("lost").and_then(Value::as_u64) {
             Some(missed) => lost += missed,
             None => seen += 1,
@@ -312,3 +313,160 @@ async fn a_slow_follower_is_told_what_it_missed() {
 
 /// More than a follower's own channel takes.
 const AHEAD_AND_MORE: usize = 500;
+
+/// Numbers of what a stream has, until one is reached.
+async fn numbers(journal: &Journal, query: &Query, until: u64) -> Vec<u64> {
+    let mut lines = journal.stream(query).unwrap();
+    let mut numbers = Vec::new();
+    while numbers.last().is_none_or(|last| *last < until) {
+        let (seq, line) = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+        assert_eq!(Entry::parse(&line).unwrap().seq, seq);
+        numbers.push(seq);
+    }
+    numbers
+}
+
+#[tokio::test]
+async fn a_reader_that_was_cut_off_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path(), 4096);
+    for _ in 0..20 {
+        journal.write(Record::stopped("a reason of some length"));
+        assert!(journal.flush(PATIENCE)); // So that some of it is in the file before.
+    }
+    assert!(std::fs::metadata(dir.path().join(PREVIOUS)).is_ok());
+    let query = |after| Query { after: Some(after), follow: true, since: None };
+    assert_eq!(numbers(&journal, &query(17), 20).await, [18, 19, 20]);
+    // In the next life of the daemon, too; and what is new comes after it.
+    drop(journal);
+    let journal = open(dir.path(), 4096);
+    let following = tokio::spawn({
+        let (journal, query) = (journal.clone(), query(19));
+        async move { numbers(&journal, &query, 22).await }
+    });
+    journal.write(Record::started("0.1.0"));
+    journal.write(Record::started("0.1.0"));
+    assert_eq!(following.await.unwrap(), [20, 21, 22]);
+    // A journal that was begun anew has not come that far: all of it is new.
+    let journal = open(&dir.path().join("gone"), 4096);
+    journal.write(Record::started("0.1.0"));
+    std::fs::create_dir(dir.path().join("gone")).unwrap();
+    journal.write(Record::started("0.1.0"));
+    assert!(journal.flush(PATIENCE));
+    assert_eq!(numbers(&journal, &query(22), 2).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_rotation_disturbs_neither_a_follower_nor_who_reads_the_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path(), 4096);
+    let write = |count| {
+        for _ in 0..count {
+            journal.write(Record::stopped("a reason of some length"));
+        }
+        assert!(journal.flush(PATIENCE));
+    };
+    write(10);
+    // Given who reads the files, and has begun,
+    let mut reading = read(dir.path(), None).unwrap();
+    assert_eq!(reading.next().unwrap().seq, 1);
+    // and who follows,
+    let query = Query { since: Some("1h".to_owned()), follow: true, ..Query::default() };
+    let following = tokio::spawn({
+        let journal = journal.clone();
+        async move { numbers(&journal, &query, 200).await }
+    });
+    // when it is rotated several times,
+    for _ in 0..19 {
+        write(10);
+        tokio::time::sleep(Duration::from_millis(1)).await; // The follower has its turn.
+    }
+    // then the one has all that was there when it began, the other each line once,
+    assert!(reading.map(|entry| entry.seq).take(9).eq(2..=10));
+    let followed = following.await.unwrap();
+    assert!(followed.windows(2).all(|pair| pair[1] == pair[0] + 1), "{followed:?}");
+    // there are two files, and who asks for a time gets what is in both.
+    let names = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(names, 2);
+    let all = entries(dir.path());
+    let since: Vec<u64> =
+        read(dir.path(), Some(all[3].at)).unwrap().map(|entry| entry.seq).collect();
+    let wanted: Vec<u64> =
+        all.iter().filter(|entry| entry.at >= all[3].at).map(|entry| entry.seq).collect();
+    assert_eq!(since, wanted);
+    let previous = std::fs::read_to_string(dir.path().join(PREVIOUS)).unwrap();
+    let in_previous = previous.lines().filter_map(Entry::parse).any(|it| it.seq == since[0]);
+    assert!(in_previous, "{} is in the file before", since[0]);
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_holds_nobody_up_and_what_it_cost_is_told_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    // Given a disk that hangs,
+    let (release, hung) = mpsc::sync_channel::<()>(0);
+    let journal = Journal::start(
+        Settings {
+            directory: dir.path().to_owned(),
+            size: 64 << 20,
+            node: "lb-a".to_owned(),
+            boot: BootId(7),
+        },
+        move |writer, items| {
+            let _ = hung.recv();
+            writer.run(items);
+        },
+    );
+    // when far more is written than its queue takes, and a follower looks on,
+    let mut live = journal.stream(&Query { follow: true, ..Query::default() }).unwrap();
+    let all = QUEUE as u64 + 1_000;
+    let began = tokio::time::Instant::now();
+    for _ in 0..all {
+        journal.write(Record::started("0.1.0"));
+    }
+    assert!(!journal.flush(Duration::from_millis(20)));
+    // then writing waits for nothing, and the follower has its first line,
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let first = tokio::time::timeout(PATIENCE, live.recv()).await.unwrap().unwrap();
+    assert!(first.0 >= 1);
+    assert_eq!(journal.lost(), 1_000);
+    // and when the disk is back, the journal says how many lines it has not.
+    drop(release);
+    assert!(journal.flush(PATIENCE));
+    journal.write(Record::stopped("SIGTERM"));
+    assert!(journal.flush(PATIENCE));
+    let entries = entries(dir.path());
+    let lost: Vec<_> = entries.iter().filter_map(|it| it.fields().get("lost")?.as_u64()).collect();
+    assert_eq!(lost, [1_000]);
+    assert_eq!(entries.len(), QUEUE + 2);
+    let last_two: Vec<_> = entries.iter().rev().take(2).map(|entry| entry.seq).collect();
+    assert_eq!(last_two, [all + 1, all]);
+}
+
+#[test]
+fn a_directory_that_takes_no_rotation_costs_lines_and_never_more_room() {
+    let dir = tempfile::tempdir().unwrap();
+    // Given a directory in which the full file cannot be put aside,
+    let obstacle = dir.path().join(PREVIOUS);
+    std::fs::create_dir_all(obstacle.join("x")).unwrap();
+    let journal = open(dir.path(), 4096);
+    for _ in 0..100 {
+        journal.write(Record::stopped("a reason of some length"));
+    }
+    assert!(journal.flush(PATIENCE));
+    let current = dir.path().join(CURRENT);
+    assert!(std::fs::metadata(&current).unwrap().len() <= 2048);
+    // when it takes it again, then nothing of before is gone, and the rest is counted.
+    std::fs::remove_dir_all(obstacle).unwrap();
+    journal.write(Record::stopped("SIGTERM"));
+    assert!(journal.flush(PATIENCE));
+    let entries = entries(dir.path());
+    let mut expected = 1;
+    for entry in &entries {
+        let lost = entry.fields().get("lost").and_then(Value::as_u64).unwrap_or(1);
+        assert_eq!(entry.seq, expected + lost - 1);
+        expected += lost;
+    }
+    assert_eq!(expected, 102);
+    let gaps = entries.iter().filter(|entry| entry.fields()["event"] == "journal-gap");
+    assert_eq!(gaps.count(), 1);
+}

@@ -9,9 +9,10 @@ use vipward_core::{Done, Status, Switchover, Timestamp};
 use super::clock;
 use super::heart::Ask;
 use crate::admin::{
-    self, CheckReport, EventSource, Finding, Handle, MetricsSource, Severity, StatusDocument,
-    Surroundings, SwitchoverOrder,
+    self, CheckReport, EventQuery, EventSource, Finding, Handle, MetricsSource, Severity,
+    StatusDocument, Surroundings, SwitchoverOrder,
 };
+use crate::checks::Reasons;
 use crate::cloud::Cloud;
 use crate::journal::{Journal, Query};
 use crate::names::Names;
@@ -31,6 +32,7 @@ pub(crate) struct Runtime {
     names: watch::Receiver<Arc<Names>>,
     stats: Arc<Stats>,
     cloud: Cloud,
+    reasons: Reasons,
     member: bool,
     /// When the last preflight ended.
     preflight_at: Mutex<Option<Timestamp>>,
@@ -42,9 +44,10 @@ impl Runtime {
         names: watch::Receiver<Arc<Names>>,
         stats: Arc<Stats>,
         cloud: Cloud,
+        reasons: Reasons,
         member: bool,
     ) -> Self {
-        Self { heart, names, stats, cloud, member, preflight_at: Mutex::new(None) }
+        Self { heart, names, stats, cloud, reasons, member, preflight_at: Mutex::new(None) }
     }
 
     /// Whether the core's loop turns.
@@ -81,6 +84,7 @@ impl Runtime {
                 names: &names,
                 wall: jiff::Timestamp::now(),
                 round_trip: &|peer, link| self.stats.last_round_trip(peer, link),
+                check_reason: &|check| self.reasons.of(check),
                 preflight_checked_ago: preflight_at.map(|at| clock::now().since(at)),
             },
         ))
@@ -163,7 +167,8 @@ pub(crate) fn handle(
 ) -> (Handle, impl Future<Output = ()> + Send) {
     let (asks, mut questions) = mpsc::channel(QUESTIONS);
     let events: EventSource = Arc::new(move |query| {
-        let query = Query { since: query.since.clone(), follow: query.follow };
+        let EventQuery { since, after, follow } = query.clone();
+        let query = Query { since, after, follow };
         journal.stream(&query).map_err(|error| error.to_string())
     });
     let metrics: MetricsSource = Arc::new(move || metrics.render());

@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use vipward_core::{
-    CallOutcome, CloudCall, Durable, Event, Input, Node, OperatorId, OperatorResult, Output,
+    CallOutcome, CloudCall, Durable, Event, Hook, Input, Node, OperatorId, OperatorResult, Output,
     Status, Switchover, Timestamp,
 };
 
 use super::clock;
+use crate::kernel::Wanted;
 use crate::transport::{Keys, Timeouts, Transport};
 
 /// What others ask of the loop.
@@ -38,6 +39,8 @@ pub(crate) struct Happened {
 pub(crate) struct Hands {
     pub(crate) transport: Transport,
     pub(crate) calls: mpsc::Sender<CloudCall>,
+    pub(crate) kernel: watch::Sender<Wanted>,
+    pub(crate) hooks: mpsc::Sender<Hook>,
     pub(crate) persist: watch::Sender<Option<Durable>>,
     pub(crate) events: mpsc::Sender<Happened>,
     /// Events that found their queue full.
@@ -139,6 +142,15 @@ impl Heart {
             Output::Call(call) => {
                 if let Err(error) = self.hands.calls.try_send(call) {
                     self.refused.push(error.into_inner());
+                }
+            }
+            Output::Kernel { group, address, wanted } => self.hands.kernel.send_modify(|all| {
+                all.insert((group, address), wanted);
+            }),
+            Output::Hook(hook) => {
+                if let Err(error) = self.hands.hooks.try_send(hook) {
+                    let point = error.into_inner().point;
+                    tracing::error!(hook = point.as_str(), "dropped: too many hooks are waiting");
                 }
             }
             Output::Persist(durable) => {

@@ -21,6 +21,7 @@ mod narrator;
 mod realtime;
 mod reload;
 mod start;
+mod thread;
 mod translate;
 
 pub use start::{RunError, RunOptions, run};

@@ -14,6 +14,7 @@ use super::start::{Identified, identify, read_keys};
 use super::translate;
 use crate::checks;
 use crate::cloud::Cloud;
+use crate::hooks;
 use crate::journal::{Journal, Record};
 use crate::names::Names;
 
@@ -30,6 +31,8 @@ pub(crate) struct Reloads {
     pub(crate) runtime: Arc<Runtime>,
     /// Who runs the checks, until when, and what ends the present ones.
     pub(crate) checks: (TaskTracker, CancellationToken, CancellationToken),
+    pub(crate) reasons: checks::Reasons,
+    pub(crate) hooks: watch::Sender<Arc<hooks::Settings>>,
 }
 
 /// Obeys signals until the heart has stopped.
@@ -137,7 +140,9 @@ impl Reloads {
         let (tasks, stop, running) = &mut self.checks;
         running.cancel();
         *running = stop.child_token();
-        tasks.spawn(checks::run(checks, self.inputs.clone(), running.clone()));
+        let reasons = self.reasons.clone();
+        tasks.spawn(checks::run(checks, self.inputs.clone(), reasons, running.clone()));
+        self.hooks.send_replace(Arc::new(translate::hooks(&new.config, &new.name)));
         for warning in &new.config.warnings {
             tracing::warn!("{warning}");
         }

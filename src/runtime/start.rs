@@ -7,22 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vipward_core::{BootId, Durable, Input, Node, NodeId};
 
 use super::ask::{self, Runtime};
-use super::heart::{Ask, Hands, Happened, Heart};
-use super::{clock, narrator, realtime, reload, translate};
+use super::heart::Happened;
+use super::thread::HeartThread;
+use super::{clock, narrator, reload, translate};
 use crate::cloud::{self, Cloud, CloudStartError};
 use crate::config::{self, Config, ConfigErrors, NodeChoice};
 use crate::journal::{Journal, Record};
 use crate::names::Names;
 use crate::state::{self, StateError};
 use crate::telemetry::{Metrics, Telemetry, TelemetryError};
-use crate::transport::{self, BindError, KeyError, Keys, Rejection, Stats, Transport};
-use crate::{admin, checks};
+use crate::transport::{self, BindError, KeyError, Keys, Rejection, Stats};
+use crate::{admin, checks, hooks, kernel};
 
 /// Inputs that may wait for the core: far more than it ever has.
 const INPUTS: usize = 4096;
@@ -31,6 +32,8 @@ const CALLS: usize = 2048;
 /// Events that may wait for the journal.
 const EVENTS: usize = 4096;
 const ASKS: usize = 64;
+/// Hooks that may wait for those before them.
+const HOOKS: usize = 256;
 /// How long instance metadata is asked who this machine is, when nothing else tells.
 const IDENTITY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the first cloud call waits until ids and credentials are known.
@@ -55,6 +58,9 @@ pub enum RunError {
     /// The configuration is invalid: exit code 2.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
+    /// The node that was named on the command line is not in the file: exit code 2.
+    #[error("{0}")]
+    Usage(String),
     /// This machine lacks something; a line each.
     #[error("{0}")]
     Machine(String),
@@ -117,9 +123,10 @@ pub(crate) async fn identify(path: &Path, node: Option<&str>) -> Result<Identifi
             }
         }
     };
+    // What the file names, it has: only the command line can be wrong here.
     let (me, _) = config
         .node(&name)
-        .map_err(|error| RunError::Machine(format!("error: {}: node: {error}", path.display())))?;
+        .map_err(|error| RunError::Usage(format!("error: {}: --node: {error}", path.display())))?;
     Ok(Identified { config, name, me })
 }
 
@@ -141,6 +148,12 @@ pub fn run(options: &RunOptions) -> Result<(), RunError> {
     ended
 }
 
+/// The hooks' task: it ends after the others, and has its own patience.
+struct RunningHooks {
+    settings: watch::Sender<Arc<hooks::Settings>>,
+    running: tokio::task::JoinHandle<()>,
+}
+
 /// What lives as long as the daemon.
 struct Daemon {
     identified: Identified,
@@ -151,6 +164,8 @@ struct Daemon {
     cloud: Cloud,
     inputs: mpsc::Sender<Input>,
     stats: Arc<Stats>,
+    /// Why checks fail.
+    reasons: checks::Reasons,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -194,6 +209,7 @@ impl Daemon {
             cloud,
             inputs,
             stats,
+            reasons: checks::Reasons::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             identified: identified.clone(),
@@ -216,6 +232,8 @@ impl Daemon {
         let (events, core_events) = mpsc::channel(EVENTS);
         let (asks, core_asks) = mpsc::channel(ASKS);
         let (persist, orders) = watch::channel(None);
+        let (kernel, wanted) = watch::channel(kernel::Wanted::new());
+        let (hooks, core_hooks) = mpsc::channel(HOOKS);
         let seed = u64::from_le_bytes(random()?);
         let node = Node::new(Arc::new(core), self.boot, seed, durable, clock::now());
         let metrics = self.telemetry.metrics().clone();
@@ -226,6 +244,8 @@ impl Daemon {
             inputs: self.inputs.clone(),
             stats: Arc::clone(&self.stats),
             calls,
+            kernel,
+            hooks,
             persist,
             events,
             events_lost: Arc::clone(&events_lost),
@@ -234,13 +254,16 @@ impl Daemon {
         let ended = heart.start(core_inputs, core_asks).await?;
 
         self.spawn_edges(store, orders, core_calls, (core_events, events_lost));
+        let hooks = self.spawn_local(wanted, core_hooks);
         let checks_stop = self.stop.child_token();
-        self.spawn(checks::run(check_settings, self.inputs.clone(), checks_stop.clone()));
+        let (inputs, reasons) = (self.inputs.clone(), self.reasons.clone());
+        self.spawn(checks::run(check_settings, inputs, reasons, checks_stop.clone()));
         let runtime = Arc::new(Runtime::new(
             asks,
             self.names.subscribe(),
             Arc::clone(&self.stats),
             self.cloud.clone(),
+            self.reasons.clone(),
             self.is_member(),
         ));
         self.serve_admin(&runtime, metrics.clone()).await?;
@@ -258,9 +281,11 @@ impl Daemon {
             journal: self.journal.clone(),
             runtime,
             checks: (self.tasks.clone(), self.stop.clone(), checks_stop),
+            reasons: self.reasons.clone(),
+            hooks: hooks.settings.clone(),
         };
         reload::obey_signals(reloads, self.inputs.clone(), ended).await;
-        self.end().await;
+        self.end(hooks).await;
         Ok(())
     }
 
@@ -285,8 +310,29 @@ impl Daemon {
             self.names.subscribe(),
             self.journal.clone(),
             self.telemetry.metrics().clone(),
+            self.reasons.clone(),
             lost,
         ));
+    }
+
+    /// What belongs to this machine: the kernel's addresses, and the operator's hooks. Both end
+    /// their work before the daemon ends.
+    fn spawn_local(
+        &self,
+        wanted: watch::Receiver<kernel::Wanted>,
+        orders: mpsc::Receiver<vipward_core::Hook>,
+    ) -> RunningHooks {
+        let Identified { config, me, name } = &self.identified;
+        let settings = translate::kernel(config, *me, self.cloud.own_mac());
+        self.tasks.spawn(kernel::run(settings, wanted, self.inputs.clone(), self.stop.clone()));
+        let (settings, current) = watch::channel(Arc::new(translate::hooks(config, name)));
+        let told = Arc::new(narrator::HookTold {
+            names: self.names.subscribe(),
+            journal: self.journal.clone(),
+            metrics: self.telemetry.metrics().clone(),
+        });
+        let running = tokio::spawn(hooks::run(current, orders, told, self.stop.clone()));
+        RunningHooks { settings, running }
     }
 
     /// Whether this node can hold any group. A witness calls no cloud.
@@ -338,11 +384,14 @@ impl Daemon {
     }
 
     /// The heart has stopped: the rest ends, and last words are written.
-    async fn end(self) {
+    async fn end(self, hooks: RunningHooks) {
         self.stop.cancel();
         drop(self.inputs);
         self.tasks.close();
         let _ = tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await;
+        // The address is a successor's by now: nobody else waits for the operator's commands.
+        let patience = hooks.settings.borrow().limits.longest_end();
+        let _ = tokio::time::timeout(patience, hooks.running).await;
         self.journal.write(Record::stopped("asked to"));
         let (journal, telemetry) = (self.journal, self.telemetry);
         let last = tokio::task::spawn_blocking(move || {
@@ -350,90 +399,6 @@ impl Daemon {
             telemetry.shutdown(LAST_WORDS);
         });
         let _ = tokio::time::timeout(LAST_WORDS * 2, last).await;
-    }
-}
-
-/// Everything that moves to the heartbeat thread.
-struct HeartThread {
-    node: Node,
-    links: transport::Settings,
-    inputs: mpsc::Sender<Input>,
-    stats: Arc<Stats>,
-    calls: mpsc::Sender<vipward_core::CloudCall>,
-    persist: watch::Sender<Option<Durable>>,
-    events: mpsc::Sender<Happened>,
-    events_lost: Arc<AtomicU64>,
-    metrics: Metrics,
-}
-
-impl HeartThread {
-    /// Starts the thread; returns when the links listen. The receiver tells its end.
-    async fn start(
-        self,
-        inputs: mpsc::Receiver<Input>,
-        asks: mpsc::Receiver<Ask>,
-    ) -> Result<oneshot::Receiver<()>, RunError> {
-        let (bound, listening) = oneshot::channel();
-        let (ended, end) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("heartbeat".into());
-        thread
-            .spawn(move || {
-                self.run(bound, inputs, asks);
-                let _ = ended.send(()); // Nobody waits if the start failed.
-            })
-            .map_err(|source| RunError::System { what: "start the heartbeat thread", source })?;
-        match listening.await {
-            Ok(Ok(())) => Ok(end),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(RunError::Machine("error: the heartbeat thread ended at once".into())),
-        }
-    }
-
-    fn run(
-        self,
-        bound: oneshot::Sender<Result<(), RunError>>,
-        inputs: mpsc::Receiver<Input>,
-        asks: mpsc::Receiver<Ask>,
-    ) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(source) => {
-                let what = "start the heartbeat thread";
-                let _ = bound.send(Err(RunError::System { what, source }));
-                return;
-            }
-        };
-        if std::env::var_os("VIPWARD_REALTIME").is_none_or(|value| value != "off") {
-            let realtime::Permitted { priority, memory } = realtime::request();
-            tracing::info!(
-                priority = priority.as_ref().map_or_else(String::as_str, |()| "real-time"),
-                memory = memory.as_ref().map_or_else(String::as_str, |()| "locked"),
-                "the heartbeat thread"
-            );
-        }
-        runtime.block_on(async move {
-            let bind = transport::bind(self.links, self.inputs, self.stats);
-            let transport: Transport = match bind.await {
-                Ok(transport) => transport,
-                Err(error) => {
-                    let _ = bound.send(Err(error.into()));
-                    return;
-                }
-            };
-            let _ = bound.send(Ok(())); // The daemon waits for this.
-            let metrics = self.metrics;
-            let hands = Hands {
-                transport,
-                calls: self.calls,
-                persist: self.persist,
-                events: self.events,
-                events_lost: self.events_lost,
-                stalled: Box::new(move |by| metrics.loop_stall(by)),
-            };
-            let transport = Heart::new(self.node, hands).beat(inputs, asks).await;
-            // Last of all: while the listener is open, no peer takes this process for dead.
-            transport.shutdown().await;
-        });
     }
 }
 

@@ -4,12 +4,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vipward_core::{BootId, NodeId};
+use vipward_core::{AddressId, BootId, GroupId, NodeId};
 
 use crate::checks;
 use crate::cloud;
 use crate::config::{self, Address, Config};
+use crate::hooks;
 use crate::journal;
+use crate::kernel;
 use crate::names::{AddressNames, GroupNames, Names, NodeNames};
 use crate::state;
 use crate::telemetry;
@@ -45,6 +47,9 @@ pub(crate) fn names(config: &Config, me: NodeId, boot: BootId) -> Names {
                     .map(|address| match address {
                         Address::ElasticIp { allocation_id, .. } => {
                             AddressNames { kind: "elastic-ip", id: allocation_id.clone() }
+                        }
+                        Address::SecondaryIp { ip, .. } => {
+                            AddressNames { kind: "secondary-ip", id: ip.to_string() }
                         }
                     })
                     .collect(),
@@ -120,14 +125,19 @@ pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
                     .addresses
                     .iter()
                     .map(|address| match address {
-                        Address::ElasticIp { allocation_id, private_ip } => cloud::AddressIds {
-                            allocation_id: allocation_id.clone(),
-                            private_ip: config
-                                .nodes
-                                .get(me.index())
-                                .and_then(|node| private_ip.get(&node.name))
-                                .map(ToString::to_string),
-                        },
+                        Address::ElasticIp { allocation_id, private_ip } => {
+                            cloud::AddressIds::ElasticIp {
+                                allocation_id: allocation_id.clone(),
+                                private_ip: config
+                                    .nodes
+                                    .get(me.index())
+                                    .and_then(|node| private_ip.get(&node.name))
+                                    .map(ToString::to_string),
+                            }
+                        }
+                        Address::SecondaryIp { ip, .. } => {
+                            cloud::AddressIds::SecondaryIp { ip: *ip }
+                        }
                     })
                     .collect(),
             })
@@ -160,11 +170,55 @@ pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, St
             config::CheckKind::Tcp { addr } => checks::CheckKind::Tcp(addr.to_string()),
             config::CheckKind::Command { argv } => checks::CheckKind::Command(argv.clone()),
             config::CheckKind::Process { name } => checks::CheckKind::Process(name.clone()),
+            config::CheckKind::Interface { name } => checks::CheckKind::Interface(name.clone()),
+            config::CheckKind::Unit { name } => {
+                checks::CheckKind::Unit { name: name.clone(), system_bus: checks::system_bus() }
+            }
         };
         let (interval, timeout) = (check.interval, check.timeout);
         Ok(checks::Check { name: check.name.clone(), kind, interval, timeout })
     });
     Ok(checks::Settings { checks: checks.collect::<Result<_, String>>()? })
+}
+
+/// What the kernel may have: secondary addresses as the core orders, and the private addresses of
+/// this node that elastic IPs are bound to, always.
+pub(crate) fn kernel(config: &Config, me: NodeId, mac: kernel::Mac) -> kernel::Settings {
+    let name = config.nodes.get(me.index()).map(|node| node.name.as_str());
+    let mut addresses = Vec::new();
+    for (id, group) in (0..).map(GroupId).zip(&config.groups) {
+        if !group.priorities.get(me.index()).is_some_and(Option::is_some) {
+            continue;
+        }
+        for (address, kind) in (0..).map(AddressId).zip(&group.addresses) {
+            addresses.extend(match kind {
+                Address::ElasticIp { private_ip, .. } => {
+                    name.and_then(|name| private_ip.get(name)).map(|ip| kernel::Address {
+                        ip: *ip,
+                        interface: None,
+                        keep: kernel::Keep::Always,
+                    })
+                }
+                Address::SecondaryIp { ip, interface } => Some(kernel::Address {
+                    ip: *ip,
+                    interface: interface.clone(),
+                    keep: kernel::Keep::Ordered(id, address),
+                }),
+            });
+        }
+    }
+    kernel::Settings { addresses, mac }
+}
+
+pub(crate) fn hooks(config: &Config, node: &str) -> hooks::Settings {
+    let config::Hooks { on_master, on_backup, on_holding, on_alarm } = config.hooks.clone();
+    hooks::Settings {
+        cluster: config.cluster.clone(),
+        node: node.into(),
+        groups: config.groups.iter().map(|group| group.name.clone()).collect(),
+        commands: hooks::Commands { on_master, on_backup, on_holding, on_alarm },
+        limits: hooks::Limits::default(),
+    }
 }
 
 pub(crate) fn state(config: &Config) -> state::Settings {

@@ -46,6 +46,7 @@ pub(super) struct Counters {
     pub(super) heartbeats_lost: Counter<u64>,
     pub(super) failovers: Counter<u64>,
     pub(super) cloud_calls: Counter<u64>,
+    pub(super) hooks: Counter<u64>,
     pub(super) messages_rejected: Counter<u64>,
 }
 
@@ -120,6 +121,7 @@ impl Counters {
             ),
             failovers: counter("vipward_failovers_total", "Takeovers by this node, by cause."),
             cloud_calls: counter("vipward_cloud_calls_total", "Cloud calls, by outcome."),
+            hooks: counter("vipward_hooks_total", "Commands of hooks, by outcome."),
             messages_rejected,
         }
     }

@@ -88,6 +88,7 @@ impl Metrics {
             | EventKind::VoteDenied { .. }
             | EventKind::CallStarted { .. }
             | EventKind::OwnershipChanged { .. }
+            | EventKind::KernelChanged { .. }
             | EventKind::PeerUp { .. }
             | EventKind::PeerDown { .. }
             | EventKind::LinkUp { .. }
@@ -202,6 +203,12 @@ impl Metrics {
         self.instruments.counters.cloud_calls.add(1, &labels);
         let labels = [label("operation", operation)];
         self.instruments.histograms.cloud_call.record(took.as_secs_f64(), &labels);
+    }
+
+    /// A hook's command ended, or was dropped.
+    pub fn hook(&self, hook: &'static str, outcome: &'static str) {
+        let labels = [label("hook", hook), label("outcome", outcome)];
+        self.instruments.counters.hooks.add(1, &labels);
     }
 
     /// The core's loop came so much later than it should have.

@@ -101,9 +101,10 @@ fn a_link_that_is_no_address_of_this_machine() {
 fn a_name_that_is_no_node() {
     let (plan, _cloud) = plan_with_cloud();
     let file = plan.file(0);
-    for command in [&["run"][..], &["check", "--cloud"]] {
+    for command in [&["run"][..], &["check"], &["check", "--cloud"]] {
         let more = ["--config", file.to_str().unwrap(), "--node", "lb-x"];
-        let ran = vipward(command.iter().copied().chain(more)).exits(1);
+        // The machine has nothing to do with it: it is wrong usage.
+        let ran = vipward(command.iter().copied().chain(more)).exits(2);
         let sentence = ran.sentence();
         assert!(sentence.contains("lb-x") && sentence.contains("lb-a"), "{sentence}");
     }
@@ -186,6 +187,14 @@ fn a_disk_that_turns_full_under_a_daemon_stops_no_takeover_and_leaves_a_gap() {
         let text = std::fs::read_to_string(format!("{seen}/journal.jsonl")).unwrap_or_default();
         text.lines().any(|it| it.contains("\"journal-gap\"") && it.contains("\"lost\":"))
     });
+    // Every number is there once: as a line, or in the gap that says how many are missing.
+    let mut expected = 1;
+    for entry in std::fs::read_to_string(format!("{seen}/journal.jsonl")).unwrap().lines() {
+        let entry: serde_json::Value = serde_json::from_str(entry).expect("no torn line");
+        let lost = entry["lost"].as_u64().unwrap_or(1);
+        assert_eq!(entry["seq"].as_u64(), Some(expected + lost - 1), "{entry}");
+        expected += lost;
+    }
     let said = cluster.node(1).said();
     assert!(!said.contains("panicked"), "{said}");
 }

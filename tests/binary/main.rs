@@ -14,6 +14,7 @@ mod daemon;
 mod demo;
 mod failover;
 mod fixture;
+mod hooks;
 mod hostile;
 mod simulated_cloud;
 mod switchover;

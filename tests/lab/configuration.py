@@ -35,6 +35,7 @@ class Settings:
     extra: str = ""  # Further TOML, the same on every node.
     client_ms: int = 5
     environment: dict = field(default_factory=dict)  # Of every daemon.
+    judged: bool = True  # False where no daemon runs: there is nothing to judge.
 
     def toml(self, world):
         """The part that is the same on every node."""

@@ -148,8 +148,7 @@ class Gateway:
             call["at_localstack"] = now() - call["passed"]
         else:
             async with self.one_at_a_time:
-                if self.faults.staleness() is not None:
-                    await self.remember_reads()
+                await self.before_a_change()
                 call["passed"] = now()
                 answer = await self.upstream.ask(request.raw)
                 call["at_localstack"] = now() - call["passed"]
@@ -210,6 +209,14 @@ class Gateway:
 
     # --- stale reads ---------------------------------------------------------------------------
 
+    async def before_a_change(self):
+        """What was read so far is of yesterday: kept for stale reads, else forgotten."""
+        if self.faults.staleness() is not None:
+            await self.remember_reads()
+        else:
+            for _, answers in self.reads.values():
+                answers.clear()
+
     async def remember_reads(self):
         """Asks every known read again, so that there is an answer of this time to replay later."""
         for request, answers in list(self.reads.values()):
@@ -218,7 +225,7 @@ class Gateway:
             del answers[:-50]
 
     async def stale(self, request, query, call, seconds):
-        """The state of so long ago: between two changes nothing differs, so the last answer of before then will do."""
+        """The state of so long ago, but not of before the last change before this fault: between two changes the last answer will do."""
         asked_of = now() - seconds
         known = self.reads.get(query.key, (None, []))[1]
         then = [answer for at, answer in known if at <= asked_of] or [answer for _, answer in known[:1]]

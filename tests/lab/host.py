@@ -42,6 +42,7 @@ http {{
 """
 # Nothing of this machine's own configuration reaches a daemon.
 CLEAN = {"PATH": os.environ["PATH"], "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "RUST_BACKTRACE": "1"}
+CLEAN |= {key: os.environ[key] for key in ("VIPWARD_MUTATION",) if key in os.environ}  # tests/lab/teeth
 
 
 class Service:
@@ -294,7 +295,8 @@ class Host:
         return self.journal("role-changed", since=since, to="master")
 
     def panicked(self):
-        return "panicked" in (self.directory / "log").read_text(encoding="utf-8", errors="replace")
+        log = self.directory / "log"
+        return log.exists() and "panicked" in log.read_text(encoding="utf-8", errors="replace")
 
 
 def boottime_of(text):

@@ -56,17 +56,17 @@ def run(world, scenario, directory):
     if failure:
         return "", [f"no cluster: {failure}"]
     account, failure = attempt(lambda: scenario.action(lab))
-    if not failure:
+    if not failure and scenario.settings.judged:
         _, failure = attempt(lab.settle)
     told, unfinished = attempt(lab.end)
     failures = [reason for reason in (failure, unfinished) if reason]
     failures += [f"the gateway: {trouble}" for trouble in (told or {}).get("troubles", [])]
-    if judge and not unfinished:
+    if judge and scenario.settings.judged and not unfinished:
         findings, broken = attempt(lambda: judge(directory))
         failures += [f"the judge: {finding}" for finding in findings or []] + ([f"the judge: {broken}"] if broken else [])
     own = (told or {}).get("own_ms", {}).get("median")
     shown = account if isinstance(account, str) else ""
-    return f"{shown} [gateway {own} ms]" if own else shown, failures
+    return " ".join(filter(None, (shown, own and f"[gateway {own} ms]"))), failures
 
 
 def folder(scenario):

@@ -177,6 +177,7 @@ impl Net {
                 let input = Input::Persisted(durable);
                 self.schedule(DELAY, Event::Input { to: id, life, input });
             }
+            Output::Kernel { .. } | Output::Hook(_) => {}
             Output::OperatorDone { result, .. } => self.told.push(result),
             Output::Event(event) => self.journal.push((self.now, id, event)),
             Output::Stopped => {
@@ -223,7 +224,7 @@ impl Net {
 
     fn end_call(&mut self, of: NodeId, life: BootId, call: &CloudCall) {
         let reply = match &call.operation {
-            Operation::Describe { addresses } => {
+            Operation::Describe { kind: _, addresses } => {
                 let seen = addresses.iter().map(|address| Observation {
                     address: *address,
                     ip: None,
@@ -231,14 +232,14 @@ impl Net {
                 });
                 CallReply::Described(seen.collect())
             }
-            Operation::Associate { .. } => {
+            Operation::Associate { .. } | Operation::Assign { .. } => {
                 self.associations += 1;
                 let id = AssociationId(format!("assoc-{}", self.associations).into());
                 self.held = Some(Association { id: id.clone(), holder: Holder::Node(of) });
                 self.moves.push(of);
                 CallReply::Associated(id)
             }
-            Operation::Disassociate { .. } => {
+            Operation::Disassociate { .. } | Operation::Unassign { .. } => {
                 self.held = None;
                 CallReply::Disassociated
             }

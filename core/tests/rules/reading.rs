@@ -14,6 +14,8 @@ pub(crate) fn votes(out: &[Output]) -> Vec<Vote> {
         | Output::Call(_)
         | Output::Persist(_)
         | Output::OperatorDone { .. }
+        | Output::Kernel { .. }
+        | Output::Hook(_)
         | Output::Event(_)
         | Output::Stopped => None,
     });
@@ -146,6 +148,28 @@ pub(crate) fn mutation(out: &[Output]) -> CloudCall {
     let mut calls = mutating(out);
     assert_eq!(calls.len(), 1, "one mutating call expected, not {calls:?}");
     calls.remove(0)
+}
+
+/// What the kernel is ordered to have.
+pub(crate) fn kernel_orders(out: &[Output]) -> Vec<(AddressId, Presence)> {
+    let orders = out.iter().filter_map(|output| {
+        if let Output::Kernel { group: GroupId(0), address, wanted } = output {
+            return Some((*address, *wanted));
+        }
+        None
+    });
+    orders.collect()
+}
+
+/// The hooks that are run.
+pub(crate) fn hooks(out: &[Output]) -> Vec<Hook> {
+    let hooks = out.iter().filter_map(|output| {
+        if let Output::Hook(hook) = output {
+            return Some(hook.clone());
+        }
+        None
+    });
+    hooks.collect()
 }
 
 pub(crate) fn probes(out: &[Output]) -> Vec<NodeId> {

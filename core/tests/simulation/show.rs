@@ -114,6 +114,13 @@ pub(crate) fn show_call(call: &CloudCall) -> String {
         Operation::Disassociate { address, association } => {
             format!("DISASSOCIATE {} from {}", address.0, association.0)
         }
+        Operation::Assign { address, reassign: true } => format!("ASSIGN {}", address.0),
+        Operation::Assign { address, reassign: false } => {
+            format!("ASSIGN {} unless held", address.0)
+        }
+        Operation::Unassign { address, interface } => {
+            format!("UNASSIGN {} from {}", address.0, interface.0)
+        }
     };
     format!("call {} g{} t{}: {what}", call.id.0, call.group.0, call.term.0)
 }

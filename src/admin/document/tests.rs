@@ -33,6 +33,7 @@ pub(in crate::admin) fn status() -> Status {
                 ownership: OwnershipName::Owned,
                 holder: Some(Holder::Node(NodeId(0))),
                 verified_ago: Some(Duration::from_millis(812)),
+                kernel: None,
             }],
         }],
         peers: vec![
@@ -77,8 +78,14 @@ pub(in crate::admin) fn document(status: &Status) -> StatusDocument {
     let wall = "2026-01-01T01:00:00Z".parse().unwrap();
     let preflight_checked_ago = Some(Duration::from_millis(20_411));
     let names = names();
-    let around =
-        Surroundings { names: &names, wall, round_trip: &round_trip, preflight_checked_ago };
+    let check_reason = |_| Some("status 503".to_owned());
+    let around = Surroundings {
+        names: &names,
+        wall,
+        round_trip: &round_trip,
+        check_reason: &check_reason,
+        preflight_checked_ago,
+    };
     StatusDocument::new(status, &around)
 }
 
@@ -86,12 +93,13 @@ pub(in crate::admin) fn document(status: &Status) -> StatusDocument {
 fn the_document_is_the_contracts() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     let expected = json!({
-        "cluster":"web-prod","node":"lb-a","version":"0.1.0","standing":"ready",
+        "cluster":"web-prod","node":"lb-a","version":"0.1.0",
+        "boot":"00000000000000000000000000000007","standing":"ready",
         "standing_reason":null,"muted_ms":0,"digest":digest,
         "groups":[{"name":"web","role":"master","term":42,"master":"lb-a","lease_left_ms":512,
             "priority":200,"effective_priority":150,"quorum":true,
             "addresses":[{"kind":"elastic-ip","id":"eipalloc-0abc","address":"198.51.100.10",
-                "ownership":"owned","holder":"lb-a","verified_ms_ago":812}]}],
+                "ownership":"owned","holder":"lb-a","verified_ms_ago":812,"kernel":null}]}],
         "peers":[
             {"name":"lb-b","role":"balancer","standing":"probation","digest":digest,"links":[
                 {"address":"10.0.1.11:7400","up":true,"rtt_us":310,"last_heard_ms":90},
@@ -99,7 +107,7 @@ fn the_document_is_the_contracts() {
             {"name":"witness","role":"witness","standing":null,"digest":null,"links":[
                 {"address":"10.0.2.5:7400","up":false,"rtt_us":null,"last_heard_ms":null},
                 {"address":"10.0.2.5:7400","up":false,"rtt_us":null,"last_heard_ms":null}]}],
-        "checks":[{"name":"nginx","state":"passing","since":"2026-01-01T00:59:00.000Z"}],
+        "checks":[{"name":"nginx","state":"passing","since":"2026-01-01T00:59:00.000Z","reason":"status 503"}],
         "preflight":{"ok":false,"checked_ms_ago":20411,"problems":["no credentials"]},
         "alarms":[{"name":"preflight","since":"2026-01-01T00:59:58.500Z","message":"no credentials"}],
         "last_failover":{"group":"web","term":42,"from":"lb-b","to":"lb-a","cause":"master-silent",

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use vipward_core::{
-    AddressId, Association, AssociationId, CallId, CallOutcome, CallReply, CloudCall, GroupId,
-    Holder, Input, NodeId, Observation, Operation, Term, Timestamp,
+    AddressId, AddressKind, Association, AssociationId, CallId, CallOutcome, CallReply, CloudCall,
+    GroupId, Holder, Input, NodeId, Observation, Operation, Term, Timestamp,
 };
 
 use super::*;
@@ -31,7 +31,8 @@ fn node(name: &str, interface: &str) -> NodeIds {
 
 /// Two balancers, of which this is the first, and a group of two addresses.
 fn settings(url: &str) -> Settings {
-    let allocation = |id: &str| AddressIds { allocation_id: id.to_owned(), private_ip: None };
+    let allocation =
+        |id: &str| AddressIds::ElasticIp { allocation_id: id.to_owned(), private_ip: None };
     Settings {
         provider: Provider::Simulated,
         region: None,
@@ -83,7 +84,10 @@ fn disassociate() -> CloudCall {
 }
 
 fn read() -> CloudCall {
-    call(Operation::Describe { addresses: vec![AddressId(0), AddressId(1)] })
+    call(Operation::Describe {
+        kind: AddressKind::ElasticIp,
+        addresses: vec![AddressId(0), AddressId(1)],
+    })
 }
 
 /// Answers `AssociateAddress` with `reply` and all else in health; what one such call comes to.
@@ -358,7 +362,8 @@ async fn region_ids_and_credentials_come_from_metadata() {
     settings.provider = Provider::Aws;
     settings.cluster.nodes[0] = NodeIds { may_hold: true, ..NodeIds::default() };
     let allocation_id = std::env::var("VIPWARD_TEST_ALLOCATION").unwrap();
-    settings.cluster.groups[0].addresses = vec![AddressIds { allocation_id, private_ip: None }];
+    settings.cluster.groups[0].addresses =
+        vec![AddressIds::ElasticIp { allocation_id, private_ip: None }];
     let started = tokio::time::Instant::now();
     let cloud = Cloud::connect(settings, Arc::new(())).await.unwrap();
     println!("connected after {:?}", started.elapsed());
@@ -367,7 +372,8 @@ async fn region_ids_and_credentials_come_from_metadata() {
     println!("preflight: {:?}", cloud.preflight().await);
     println!("{:?}", cloud.execute(associate(true), &clock()).await);
     println!("{:?}", cloud.execute(associate(false), &clock()).await);
-    let one = call(Operation::Describe { addresses: vec![AddressId(0)] });
+    let one =
+        call(Operation::Describe { kind: AddressKind::ElasticIp, addresses: vec![AddressId(0)] });
     println!("{:?}", cloud.execute(one, &clock()).await);
     println!("preflight: {:?}", cloud.preflight().await);
 }

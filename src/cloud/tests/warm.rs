@@ -103,7 +103,8 @@ async fn measure_the_pool() {
     settings.cluster.groups[0].addresses.truncate(1);
     let cloud = Cloud::connect(settings, Arc::new(())).await.unwrap();
     assert!(cloud.settled(10 * SECOND).await);
-    let read = call(Operation::Describe { addresses: vec![AddressId(0)] });
+    let read =
+        call(Operation::Describe { kind: AddressKind::ElasticIp, addresses: vec![AddressId(0)] });
     for idle in [0, 80, 95] {
         tokio::time::sleep(idle * SECOND).await;
         let ended = cloud.execute(read.clone(), &clock()).await;

@@ -6,6 +6,7 @@
 //! `required`.
 
 mod cluster;
+mod hooks;
 mod local;
 mod unbuilt;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::leaf::{Command, Kind, Span};
 
 pub(super) use cluster::*;
+pub(super) use hooks::*;
 pub(super) use local::*;
 pub(super) use unbuilt::*;
 
@@ -53,7 +55,7 @@ pub(super) struct RawConfig {
     pub checks: Vec<RawCheck>,
     /// What must be equal on all nodes beside this file. Not in this version.
     pub consistency: Option<RawConsistency>,
-    /// Commands run when a group changes its role here. Not in this version.
+    /// Commands run when this node's role in a group changes, or an alarm is raised.
     pub hooks: Option<RawHooks>,
     /// Where operators and tools ask.
     pub admin: RawAdmin,
@@ -170,10 +172,10 @@ pub(super) struct RawCheck {
     /// Passes while a process of this name runs.
     #[schemars(length(min = 1))]
     pub process: Option<String>,
-    /// Passes while this systemd unit is active. Not in this version.
+    /// Passes while this systemd unit is active, as `systemctl is-active` sees it.
     #[schemars(length(min = 1))]
     pub unit: Option<String>,
-    /// Passes while this network interface has a carrier. Not in this version.
+    /// Passes while this network interface is up and has a carrier.
     #[schemars(length(min = 1))]
     pub interface: Option<String>,
     /// Time from one run to the next.

@@ -89,17 +89,3 @@ pub(in crate::config) enum RawRepair {
     /// Fetches the master's files, tests and applies them.
     Pull,
 }
-
-/// `[hooks]`
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(in crate::config) struct RawHooks {
-    /// Run when this node became Master.
-    pub on_master: Vec<Command>,
-    /// Run when it became Backup.
-    pub on_backup: Vec<Command>,
-    /// Run when it lost its majority.
-    pub on_holding: Vec<Command>,
-    /// Run when an alarm was raised.
-    pub on_alarm: Vec<Command>,
-}

@@ -60,14 +60,6 @@ fn kind(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKind
             );
             None
         }
-        [unbuilt @ ("unit" | "interface")] => {
-            findings.error(
-                &format!("{path}.{unbuilt}"),
-                "is not in this version, and a check that is not run would hide a failure; take \
-                 http, tcp, command or process",
-            );
-            None
-        }
         [_] => built(path, raw, findings),
         [first, .., last] => {
             findings.error(
@@ -96,10 +88,33 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
     if let Some(name) = &raw.process {
         return Some(CheckKind::Process { name: name.clone() });
     }
+    if let Some(name) = &raw.interface {
+        if !is_interface(name) {
+            findings.error(
+                &format!("{path}.interface"),
+                format!(
+                    "{name:?} is no interface's name: those have at most 15 bytes, without `/`, `:` \
+                     and blanks; `ip link` lists them"
+                ),
+            );
+        }
+        return Some(CheckKind::Interface { name: name.clone() });
+    }
+    if let Some(name) = &raw.unit {
+        // As systemctl does it: a name without a type is a service.
+        let service = if name.contains('.') { "" } else { ".service" };
+        return Some(CheckKind::Unit { name: format!("{name}{service}") });
+    }
     let argv = raw.command.as_ref()?.argv();
     argv.map(|argv| CheckKind::Command { argv })
         .map_err(|fault| findings.error(&format!("{path}.command"), fault))
         .ok()
+}
+
+/// As the kernel takes them.
+fn is_interface(name: &str) -> bool {
+    let fits = |byte: u8| byte != b'/' && byte != b':' && !byte.is_ascii_whitespace();
+    (1..16).contains(&name.len()) && ![".", ".."].contains(&name) && name.bytes().all(fits)
 }
 
 fn timeout(path: &str, raw: &RawCheck, findings: &mut Findings) -> Span {

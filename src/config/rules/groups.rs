@@ -1,7 +1,7 @@
 //! Rules of `[[groups]]`: who may hold what.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use vipward_core::Priority;
 
@@ -153,7 +153,7 @@ fn one_each(groups: &[Group], nodes: &[Node], findings: &mut Findings) {
                 continue;
             }
             for (j, address) in group.addresses.iter().enumerate() {
-                let Address::ElasticIp { allocation_id, private_ip } = address;
+                let Address::ElasticIp { allocation_id, private_ip } = address else { continue };
                 let bound = private_ip.get(&node.name).copied();
                 let Some(other) = taken.insert(bound, allocation_id) else { continue };
                 let at = bound.map_or_else(
@@ -183,7 +183,7 @@ fn address(
     let unbuilt = |kind: &str| {
         format!(
             "kind {kind:?} is not in this version, and an address that is not moved would be lost \
-             in a failover; take an \"elastic-ip\""
+             in a failover; take an \"elastic-ip\" or a \"secondary-ip\""
         )
     };
     match raw {
@@ -191,10 +191,16 @@ fn address(
             let private_ip = private_ips(path, private_ip.as_ref(), names, findings);
             Some(Address::ElasticIp { allocation_id: allocation_id.clone()?, private_ip })
         }
-        RawAddress::SecondaryIp { .. } => {
-            findings.error(&format!("{path}.kind"), unbuilt("secondary-ip"));
-            None
-        }
+        RawAddress::SecondaryIp { ip, interface } => match ip.as_ref()? {
+            IpAddr::V4(ip) => Some(Address::SecondaryIp { ip: *ip, interface: interface.clone() }),
+            IpAddr::V6(ip) => {
+                findings.error(
+                    &format!("{path}.ip"),
+                    format!("{ip} is IPv6, which is not in this version; give an IPv4 address"),
+                );
+                None
+            }
+        },
         RawAddress::Route { .. } => {
             findings.error(&format!("{path}.kind"), unbuilt("route"));
             None

@@ -2,6 +2,7 @@
 
 mod checks;
 mod groups;
+mod hooks;
 mod nodes;
 mod unbuilt;
 
@@ -25,6 +26,7 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
     let timing = timing(raw, findings);
     let groups = groups::groups(raw, &nodes, findings);
     let checks = checks::checks(raw, findings);
+    let hooks = hooks::hooks(raw, findings);
     let cloud = cloud(&raw.cloud, findings);
     let admin = admin(raw, &nodes, findings);
     if !findings.errors.is_empty() {
@@ -43,6 +45,7 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
         cloud: cloud?,
         limits: Limits { moves_per_hour: raw.limits.moves_per_hour, repairs: raw.limits.repairs },
         checks,
+        hooks,
         admin,
         state: State {
             directory: raw.state.directory.clone(),

@@ -30,7 +30,6 @@ pub(super) fn refuse(raw: &RawConfig, findings: &mut Findings) {
         }
     }
     consistency(raw, findings);
-    hooks(raw, findings);
 }
 
 fn consistency(raw: &RawConfig, findings: &mut Findings) {
@@ -47,24 +46,6 @@ fn consistency(raw: &RawConfig, findings: &mut Findings) {
         .into_iter()
         .filter_map(|(key, command)| Some((format!("consistency.{key}"), command.as_ref()?)));
     split(commands.chain(single), findings);
-}
-
-fn hooks(raw: &RawConfig, findings: &mut Findings) {
-    let Some(hooks) = &raw.hooks else { return };
-    let hooks = [
-        ("on_master", &hooks.on_master),
-        ("on_backup", &hooks.on_backup),
-        ("on_holding", &hooks.on_holding),
-        ("on_alarm", &hooks.on_alarm),
-    ];
-    for (key, commands) in hooks {
-        let path = format!("hooks.{key}");
-        if !commands.is_empty() {
-            findings.warn(&path, "is not in this version: these commands are not run");
-        }
-        let commands = commands.iter().enumerate();
-        split(commands.map(|(i, command)| (format!("{path}[{i}]"), command)), findings);
-    }
 }
 
 /// Reports commands that cannot be split into arguments.

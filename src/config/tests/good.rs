@@ -120,6 +120,11 @@ fn checks_of_every_kind() {
     let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
     assert_eq!(kind("tcp = \"127.0.0.1:80\"\n"), CheckKind::Tcp { addr });
     assert_eq!(kind("process = \"nginx\"\n"), CheckKind::Process { name: "nginx".to_owned() });
+    assert_eq!(kind("interface = \"eth0\"\n"), CheckKind::Interface { name: "eth0".to_owned() });
+    let unit = |name: &str| CheckKind::Unit { name: name.to_owned() };
+    assert_eq!(kind("unit = \"nginx.service\"\n"), unit("nginx.service"));
+    assert_eq!(kind("unit = \"nginx\"\n"), unit("nginx.service"));
+    assert_eq!(kind("unit = \"web.target\"\n"), unit("web.target"));
     assert_eq!(kind("command = [\"a\", \"b c\", \"$HOME\"]\n"), argv(&["a", "b c", "$HOME"]));
     assert_eq!(
         kind("command = \"a 'b c' $HOME ; rm *\"\n"),
@@ -135,6 +140,22 @@ fn checks_of_every_kind() {
 }
 
 #[test]
+fn hooks_are_argvs_and_warn_of_nothing() {
+    let text = with(
+        "[limits]",
+        "[hooks]\non_master = [[\"/bin/a\", \"b c\"], \"d 'e f' $HOME\"]\non_alarm = [\"a b\"]\n\
+         on_backup = []\n[limits]",
+    );
+    let config = good(&text);
+    let argv = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    assert_eq!(config.hooks.on_master, [argv(&["/bin/a", "b c"]), argv(&["d", "e f", "$HOME"])]);
+    assert_eq!(config.hooks.on_alarm, [argv(&["a", "b"])]);
+    assert!(config.hooks.on_backup.is_empty() && config.hooks.on_holding.is_empty());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(good(GOOD).hooks, Hooks::default());
+}
+
+#[test]
 fn what_is_not_in_this_version_and_harmless_is_named() {
     assert_eq!(warnings(GOOD), [""; 0]);
     let one = |old: &str, new: &str, wanted: &str| {
@@ -146,11 +167,6 @@ fn what_is_not_in_this_version_and_harmless_is_named() {
     one("misses = 3", "restart_grace = \"15s\"", "5: timing.restart_grace: is not in this");
     one("misses = 3", "on_stop = \"hold\"", "5: timing.on_stop: \"hold\" is not in this version");
     one("[limits]", "[consistency]\nlast_resort = true\n[limits]", "26: consistency: is not in");
-    one(
-        "[limits]",
-        "[hooks]\non_alarm = [\"a b\"]\non_backup = []\n[limits]",
-        "27: hooks.on_alarm:",
-    );
     one("fatal = true", "weight = 50", "32: checks[0].weight: moves nothing unless preempt = true");
     one("lb-a = 200, lb-b = 100", "lb-a = 200", "22: groups[0].priority: only lb-a can hold");
     assert!(

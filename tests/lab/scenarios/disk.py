@@ -124,10 +124,17 @@ def remount(node, how):
 def close_its_journal(lab, node):
     """By a full disk: it is then opened anew for each line. Linux makes no disk read-only on which a file is open for writing."""
     filler = fill(node.state)
-    node.cut_from(lab.witness, 1)
-    wait_until(f"{node} cannot write its journal", lambda: "cannot be written" in (node.directory / "log").read_text(encoding="utf-8"))
-    node.heal()
-    wait_until("the link is up again", lambda: all(link["up"] for peer in node.status()["peers"] for link in peer["links"]))
+    up = lambda: all(link["up"] for peer in node.status()["peers"] for link in peer["links"])  # noqa: E731
+
+    def one_more_line_fails():
+        # Some lines still fit into the journal's last block.
+        node.cut_from(lab.witness, 1)
+        wait_until("the link is down", lambda: not up())
+        node.heal()
+        wait_until("the link is up again", up)
+        return "cannot be written" in (node.directory / "log").read_text(encoding="utf-8")
+
+    wait_until(f"{node} cannot write its journal", one_more_line_fails)
     return filler
 
 
