@@ -125,7 +125,7 @@ fn ranks_order_standing_preflight_holder_priority_and_name() {
 }
 
 /// `lb-b` or `lb-c` behind `lb-a`, three balancers, all heard at 10 s.
-fn third(me: NodeId) -> Rig {
+pub(crate) fn third(me: NodeId) -> Rig {
     let mut rig = Rig::new(three_balancers(me));
     let other = if me == B { W } else { B };
     for second in 1..=10 {
