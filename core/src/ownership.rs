@@ -23,6 +23,8 @@ use crate::types::{AddressId, AssociationId, CallId, Holder, NodeId, SendNumber,
 const AGREEMENT: Duration = Duration::from_secs(2);
 /// Retries are full jitter up to this.
 const RETRY_MOST: Duration = Duration::from_secs(2);
+/// A fenced claim needs a read and two calls: all of it within two seconds of the cloud's return.
+const READ_RETRY_MOST: Duration = Duration::from_millis(1_400);
 const RETRY_LEAST: Duration = Duration::from_millis(100);
 /// So many associations from before a claim are told from moves.
 const REMEMBERED_ASSOCIATIONS: usize = 8;
@@ -162,6 +164,11 @@ impl Ownership {
         self.read_failures > 0 || self.addresses.iter().all(observed)
     }
 
+    /// Whether somebody holds an address, as the last reads showed.
+    pub(crate) fn is_held(&self) -> bool {
+        self.addresses.iter().any(|address| matches!(address.observed, Some((Some(_), _))))
+    }
+
     /// The node that holds every address, if one does, as far as known.
     pub(crate) fn holder(&self) -> Option<NodeId> {
         let mut holders = self.addresses.iter().map(|address| match &address.observed {
@@ -232,6 +239,7 @@ impl Ownership {
                 address.remember(Some(association));
                 address.known = Known::Unknown;
                 address.observed = None;
+                address.looked_at = None; // A fenced claim looks first.
             }
         }
     }

@@ -143,8 +143,8 @@ impl Client {
         if let Some(since) = &query.since {
             path.append_pair("since", since);
         }
-        if let Some(after) = query.after {
-            path.append_pair("after", &after.to_string());
+        if let Some(after) = &query.after {
+            path.append_pair("after", after);
         }
         let path = path.finish().replace("?&", "?");
         let (answer, driver) = self.send(Method::GET, &path, Vec::new(), ANSWER).await?;

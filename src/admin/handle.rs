@@ -85,15 +85,15 @@ pub enum Severity {
 pub struct EventQuery {
     /// From when on: RFC 3339, or a duration before now.
     pub since: Option<String>,
-    /// After which number: where a reader that was cut off goes on.
-    pub after: Option<u64>,
+    /// After which line, by its id: where a reader that was cut off goes on.
+    pub after: Option<String>,
     /// Whether to go on with what happens.
     #[serde(default)]
     pub follow: bool,
 }
 
-/// Lines of the journal, each with its number.
-pub type EventReceiver = mpsc::Receiver<(u64, Arc<str>)>;
+/// Lines of the journal, each after its id.
+pub type EventReceiver = mpsc::Receiver<(String, Arc<str>)>;
 
 /// Gives the journal's lines; an error is a sentence about the query.
 pub type EventSource = Arc<dyn Fn(&EventQuery) -> Result<EventReceiver, String> + Send + Sync>;

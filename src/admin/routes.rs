@@ -27,7 +27,7 @@ const STREAMS: usize = 16;
 /// How long reading a request and starting its answer may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The number of the last event that a reader of server-sent events has.
+/// The id of the last event that a reader of server-sent events has.
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// The role of the group's node, for proxies that look at headers.
@@ -192,8 +192,9 @@ async fn events(
     }
 }
 
-fn last_event(headers: &HeaderMap) -> Option<u64> {
-    headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
+fn last_event(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim();
+    (!id.is_empty()).then(|| id.to_owned())
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

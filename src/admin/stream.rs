@@ -55,8 +55,8 @@ impl Body for EventBody {
         let text = match (self.lines.poll_recv(context), self.framing) {
             (Poll::Ready(None), _) => return Poll::Ready(None),
             (Poll::Ready(Some((_, line))), Framing::Lines) => format!("{line}\n"),
-            (Poll::Ready(Some((seq, line))), Framing::Events) => {
-                format!("id: {seq}\ndata: {line}\n\n")
+            (Poll::Ready(Some((id, line))), Framing::Events) => {
+                format!("id: {id}\ndata: {line}\n\n")
             }
             (Poll::Pending, framing) => {
                 if self.alive.poll_tick(context).is_pending() {

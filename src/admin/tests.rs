@@ -44,10 +44,12 @@ fn handle(status: Option<Status>) -> Handle {
             return Err("yesterday is no time".to_owned());
         }
         let (lines, reader) = mpsc::channel(8);
-        let (follow, after) = (query.follow, query.after.unwrap_or_default());
+        let after = query.after.as_deref().and_then(|id| id.strip_prefix('n')?.parse().ok());
+        let (follow, after) = (query.follow, after.unwrap_or(0));
         tokio::spawn(async move {
-            for seq in after + 1..=2 {
-                let _ = lines.send((seq, Arc::from(format!("{{\"seq\":{seq}}}")))).await;
+            for seq in after + 1..=2_u64 {
+                let line = format!("{{\"seq\":{seq}}}");
+                let _ = lines.send((format!("n{seq}"), Arc::from(line))).await;
             }
             if follow {
                 lines.closed().await;
@@ -151,17 +153,17 @@ async fn events_are_server_sent() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(serve_tcp(listener, public_routes(handle(None)), stop.clone()));
-    let text = until(address, "", "id: 2\ndata: {\"seq\":2}\n\n").await;
+    let text = until(address, "", "id: n2\ndata: {\"seq\":2}\n\n").await;
     assert!(text.contains("content-type: text/event-stream"), "{text}");
-    assert!(text.contains("id: 1\ndata: {\"seq\":1}\n\n"), "{text}");
+    assert!(text.contains("id: n1\ndata: {\"seq\":1}\n\n"), "{text}");
     // A reader that was cut off says what it has, and gets the rest.
-    let text = until(address, "Last-Event-ID: 1\r\n", "id: 2\ndata: {\"seq\":2}\n\n").await;
-    assert!(!text.contains("id: 1\n"), "{text}");
+    let text = until(address, "Last-Event-ID: n1\r\n", "id: n2\ndata: {\"seq\":2}\n\n").await;
+    assert!(!text.contains("id: n1\n"), "{text}");
     // One that has all gets nothing but a sign that the daemon lives.
-    let text = until(address, "Last-Event-ID: 2\r\n", ":\n\n").await;
+    let text = until(address, "Last-Event-ID: n2\r\n", ":\n\n").await;
     assert!(!text.contains("data:"), "{text}");
-    let text = until(address, "Last-Event-ID: x\r\n", "id: 2\n").await;
-    assert!(text.contains("id: 1\n"), "{text}");
+    let text = until(address, "Last-Event-ID: x\r\n", "id: n2\n").await;
+    assert!(text.contains("id: n1\n"), "{text}");
     let wrong = get(None, "/v1/events?since=yesterday").await;
     assert!(wrong.starts_with("HTTP/1.1 400") && wrong.contains("no time"), "{wrong}");
     stop.cancel();
@@ -196,7 +198,7 @@ async fn readers_of_events_that_do_not_read_cost_little_and_hold_nobody_up() {
             tokio::spawn(async move {
                 let line: Arc<str> = "x".repeat(1000).into();
                 for seq in 1.. {
-                    if lines.send((seq, Arc::clone(&line))).await.is_err() {
+                    if lines.send((String::new(), Arc::clone(&line))).await.is_err() {
                         taken.lock().unwrap()[place] = 0; // The reader is gone.
                         return;
                     }

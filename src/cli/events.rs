@@ -29,7 +29,7 @@ pub(super) async fn events(
     }
     let query = EventQuery { since: since.map(Into::into), after: None, follow };
     let client = Client::new(socket);
-    // Until a number is known, what is new is what comes after this moment.
+    // Until a line is known, what is new is what comes after this moment.
     let began = jiff::Timestamp::now().to_string();
     match client.events(&query).await {
         Ok(lines) => {
@@ -52,7 +52,8 @@ async fn copy(client: &Client, mut lines: EventLines, mut query: EventQuery, jso
                     return Exit::Done; // Nobody reads on.
                 }
                 if let Some(entry) = Entry::parse(&line) {
-                    query = EventQuery { since: None, after: Some(entry.seq), ..query };
+                    let after = Some(entry.mark().to_string());
+                    query = EventQuery { since: None, after, ..query };
                 }
             }
             Ok(None) if !query.follow => return Exit::Done,

@@ -105,7 +105,9 @@ impl Shown {
                 let left = news.and_then(|(at, left)| Some((at, left.checked_sub(1)?)));
                 *self = Self { document, status, gone: None, restarted: left };
             }
-            Err(error) if self.gone.is_none() => self.gone = Some(format!("{error} ({})", now())),
+            Err(error) if self.gone.is_none() => {
+                self.gone = Some(format!("since {}: {error}", now()))
+            }
             Err(_) => {}
         }
     }
@@ -198,7 +200,7 @@ mod tests {
         shown.take(Err(refused()));
         assert_eq!(shown.gone, gone);
         let frame = plain(&shown.frame());
-        assert!(frame.starts_with("gone (") && frame.contains("group web: master"), "{frame}");
+        assert!(frame.starts_with("since ") && frame.contains("group web: master"), "{frame}");
         // When it answers again in another life, that is said for a while.
         shown.take(status("2", "backup"));
         let frame = plain(&shown.frame());

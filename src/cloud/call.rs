@@ -1,5 +1,6 @@
 //! One call of the core, as one request of the SDK and back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_sdk_ec2::Client;
@@ -99,7 +100,12 @@ impl Cloud {
                 describe(client, cluster, &own, call.group, addresses).await
             }
             Operation::Describe { kind: AddressKind::SecondaryIp, addresses } => {
-                secondary::describe(client, cluster, &own, call.group, addresses).await
+                match secondary::with_subnet(&self.shared, client, interface).await {
+                    Ok(own) => {
+                        secondary::describe(client, cluster, &own, call.group, addresses).await
+                    }
+                    Err(outcome) => (outcome, None),
+                }
             }
             Operation::Associate { address, reassociate } => {
                 let Some(ids) = cluster.address(call.group, *address) else {
@@ -235,7 +241,8 @@ fn observation(
     let interface = present(shown.network_interface_id());
     let instance = present(shown.instance_id());
     let holder = interface.as_deref().or(instance.as_deref()).map(|outside| {
-        node_of(cluster, own, interface.as_deref(), instance.as_deref())
+        let private = shown.private_ip_address();
+        node_of(cluster, own, interface.as_deref(), instance.as_deref(), private)
             .unwrap_or_else(|| Holder::Outside(outside.into()))
     });
     let association = match (present(shown.association_id()), holder) {
@@ -259,11 +266,15 @@ fn observation(
 }
 
 /// The node that an interface, or else an instance, belongs to.
+///
+/// Where only a peer's own instance metadata tells its ids, by the private address that is shown:
+/// that of one of its links.
 pub(super) fn node_of(
     cluster: &Cluster,
     own: &Own,
     interface: Option<&str>,
     instance: Option<&str>,
+    private: Option<&str>,
 ) -> Option<Holder> {
     let same = |known: Option<&str>, shown: Option<&str>| known.is_some() && known == shown;
     let find = |by: fn(&super::NodeIds) -> Option<&str>, mine: Option<&str>, shown| {
@@ -276,6 +287,16 @@ pub(super) fn node_of(
     };
     find(|ids| ids.network_interface_id.as_deref(), own.interface_id.as_deref(), interface)
         .or_else(|| find(|ids| ids.instance_id.as_deref(), own.instance_id.as_deref(), instance))
+        .or_else(|| {
+            let private: IpAddr = private?.parse().ok()?;
+            let mut nodes = (0..).map(vipward_core::NodeId).zip(&cluster.nodes);
+            let linked = |(node, ids): &(vipward_core::NodeId, &super::NodeIds)| {
+                Some(*node) != cluster.me
+                    && ids.network_interface_id.is_none()
+                    && ids.links.contains(&private)
+            };
+            nodes.find(linked).map(|(node, _)| node)
+        })
         .map(Holder::Node)
 }
 

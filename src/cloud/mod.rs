@@ -27,7 +27,7 @@ mod secondary;
 #[cfg(test)]
 mod tests;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ pub struct NodeIds {
     pub instance_id: Option<String>,
     /// The interface that its addresses are associated with.
     pub network_interface_id: Option<String>,
+    /// The addresses of its links.
+    pub links: Vec<IpAddr>,
 }
 
 /// A group's addresses.

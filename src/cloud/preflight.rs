@@ -4,7 +4,6 @@
 //! that is permitted and 403 `UnauthorizedOperation` to one that is not
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html>).
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,8 @@ use super::{AddressIds, Cloud, Cluster, GroupAddresses, reach, secondary};
 
 /// Credentials that end sooner than this, although they are renewed at half of their life.
 const EXPIRING: Duration = Duration::from_secs(5 * 60);
+/// The call that shows a node's own interface, and who has a secondary address.
+const LOOK: &str = "DescribeNetworkInterfaces";
 /// Calls at once, so that the preflight of many addresses is not throttled for its own sake.
 const AT_ONCE: usize = 4;
 
@@ -53,12 +54,28 @@ impl Cloud {
             return problems;
         }
         let pool = connections.pool();
-        let tried = Tried {
-            client: pool.client.clone(),
-            within: self.shared.settings.call_timeout,
-            cluster: &cluster,
-            own: &own,
+        let within = self.shared.settings.call_timeout;
+        let secondary = cluster.has(AddressKind::SecondaryIp);
+        let own = if secondary {
+            let look = secondary::with_subnet(&self.shared, &pool.client, &interface);
+            match timeout(within, look).await.unwrap_or(Err(CallOutcome::Timeout)) {
+                Ok(own) => own,
+                Err(outcome) => {
+                    self.refresh_credentials_after(&outcome);
+                    if outcome == CallOutcome::Timeout {
+                        connections.replace(&pool);
+                    }
+                    problems.extend(problem(LOOK, &interface, &outcome, within));
+                    return problems;
+                }
+            }
+        } else {
+            own
         };
+        let tried = Tried { client: pool.client.clone(), within, cluster: &cluster, own: &own };
+        if secondary {
+            problems.extend(tried.try_secondary(&interface).await);
+        }
         for (group, _) in groups {
             match tried.read(group).await {
                 Ok(seen) => {
@@ -209,7 +226,25 @@ impl Tried<'_> {
         held.map(|problem| sentence(&problem)).collect()
     }
 
-    /// Tries the calls of a claim on every address of the group.
+    /// Tries the calls of a claim on secondary addresses: once for all of them, since what is
+    /// tried is none of them.
+    async fn try_secondary(&self, interface: &str) -> Vec<String> {
+        let Some(primary) = self.own.primary else {
+            return vec![sentence(&format!(
+                "EC2 does not show the primary private address of {interface}, so it cannot be \
+                 tried whether this node may assign addresses to it: correct its \
+                 network_interface_id"
+            ))];
+        };
+        let tried = secondary::try_calls(&self.client, interface, primary, self.within).await;
+        let found = |(operation, outcome): (&str, CallOutcome)| {
+            let permitted = secondary::refused_for_content(&outcome);
+            (!permitted).then(|| problem(operation, interface, &outcome, self.within)).flatten()
+        };
+        tried.into_iter().filter_map(found).collect()
+    }
+
+    /// Tries the calls of a claim on every elastic IP of the group.
     async fn try_calls(
         &self,
         group: GroupId,
@@ -221,14 +256,15 @@ impl Tried<'_> {
         for seen in seen {
             let Some(ids) = self.cluster.address(group, seen.address) else { continue };
             let (client, within) = (self.client.clone(), self.within);
-            let (ids, own) = (ids.clone(), (Arc::clone(interface), self.own.primary));
+            let AddressIds::ElasticIp { allocation_id, private_ip } = ids.clone() else { continue };
+            let (ids, interface) = ((allocation_id, private_ip), Arc::clone(interface));
             let association = seen.association.map(|association| association.id);
             if tries.len() >= AT_ONCE
                 && let Some(Ok(found)) = tries.join_next().await
             {
                 problems.push(found);
             }
-            tries.spawn(try_address(client, ids, own, association, within));
+            tries.spawn(try_elastic(client, ids, interface, association, within));
         }
         while let Some(tried) = tries.join_next().await {
             problems.extend(tried);
@@ -237,40 +273,11 @@ impl Tried<'_> {
     }
 }
 
-/// Tries the two calls of a claim on one address.
-async fn try_address(
-    client: Client,
-    ids: AddressIds,
-    (interface, primary): (Arc<str>, Option<Ipv4Addr>),
-    association: Option<AssociationId>,
-    within: Duration,
-) -> Vec<String> {
-    match ids {
-        AddressIds::ElasticIp { allocation_id, private_ip } => {
-            try_elastic(&client, (allocation_id, private_ip), &interface, association, within).await
-        }
-        AddressIds::SecondaryIp { ip } => {
-            let Some(primary) = primary else {
-                return vec![sentence("this node's primary private address is not known yet")];
-            };
-            let tried = secondary::try_calls(&client, &interface, primary, within).await;
-            let found = |(operation, outcome): (&str, CallOutcome)| match &outcome {
-                // For its content: who may not ask is told so first.
-                CallOutcome::Refused { code } if !code.starts_with("InvalidNetworkInterfaceI") => {
-                    None
-                }
-                _ => problem(operation, &ip.to_string(), &outcome, within),
-            };
-            tried.into_iter().filter_map(found).collect()
-        }
-    }
-}
-
-/// Tries them on an elastic IP.
+/// Tries the two calls of a claim on an elastic IP.
 async fn try_elastic(
-    client: &Client,
+    client: Client,
     (allocation, private_ip): (String, Option<String>),
-    interface: &str,
+    interface: Arc<str>,
     association: Option<AssociationId>,
     within: Duration,
 ) -> Vec<String> {
@@ -278,7 +285,7 @@ async fn try_elastic(
         .associate_address()
         .dry_run(true)
         .allocation_id(&allocation)
-        .network_interface_id(interface)
+        .network_interface_id(&*interface)
         .set_private_ip_address(private_ip)
         .allow_reassociation(true);
     let associate = async { answer(associate.send().await, |_| Err(String::new())).0 };

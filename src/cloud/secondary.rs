@@ -5,7 +5,6 @@
 //! acknowledged is not yet remapped. An assignment has no id; the core gets the interface's.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
@@ -19,7 +18,7 @@ use vipward_core::{
 use super::call::{Answer, NO_ADDRESS, answer, node_of};
 use super::fence::Fence;
 use super::identity::Own;
-use super::outcome::failed;
+use super::outcome::{failed, of_error};
 use super::{Cluster, Shared};
 
 /// The MAC address of a network interface.
@@ -132,7 +131,10 @@ fn observation(
                 format!("the answer to DescribeNetworkInterfaces does not say who holds {ip}")
             })?;
             let instance = interface.attachment().and_then(|it| it.instance_id());
-            let holder = node_of(cluster, own, Some(id), instance)
+            // Another interface of this machine is not the one that the kernel has it on.
+            let instance = instance.filter(|id| own.instance_id.as_deref() != Some(*id));
+            let primary = interface.private_ip_address();
+            let holder = node_of(cluster, own, Some(id), instance, primary)
                 .unwrap_or_else(|| Holder::Outside(id.into()));
             Some(Association { id: AssociationId(id.into()), holder })
         }
@@ -144,6 +146,10 @@ fn observation(
 /// address for the preflight. Only where there is a secondary address, or one may come.
 pub(super) async fn learn_own(shared: &Shared) {
     let mut pause = RETRY;
+    let mut ids = shared.own.subscribe();
+    if ids.wait_for(|own| own.interface_id.is_some()).await.is_err() {
+        return;
+    }
     loop {
         let cluster = shared.cluster();
         if !cluster.has(AddressKind::SecondaryIp) && !cluster.binds_private() {
@@ -160,34 +166,52 @@ pub(super) async fn learn_own(shared: &Shared) {
 
 async fn learn_once(shared: &Shared) -> bool {
     let within = shared.settings.call_timeout;
-    let own = shared.own.borrow().clone();
-    let (Some(interface), Some(connections)) = (own.interface_id, shared.connections()) else {
+    let interface = shared.own.borrow().interface_id.clone();
+    let (Some(interface), Some(connections)) = (interface, shared.connections()) else {
         return false;
     };
     // Metadata is nearer, and there when the API is not.
     if let Some(metadata) = &shared.metadata
         && let Ok(Some(mac)) = metadata.mac_of(&interface).await
+        && let Some(mac) = parse_mac(&mac)
     {
-        shared.mac.send_replace(parse_mac(&mac)); // The same each time.
+        shared.mac.send_replace(Some(mac));
     }
     if !shared.credentials.loaded(within).await {
         return false;
     }
-    let client = connections.pool().client.clone();
-    let read = client.describe_network_interfaces().network_interface_ids(&*interface).send();
-    let Ok(Ok(read)) = timeout(within, read).await else { return false };
-    let [shown] = read.network_interfaces() else { return false };
+    let client = connections.pool().client;
+    matches!(timeout(within, look(shared, &client, &interface)).await, Ok(Ok(_)))
+}
+
+/// What this node knows of itself, its subnet included: read now if nothing has told it yet.
+pub(super) async fn with_subnet(
+    shared: &Shared,
+    client: &Client,
+    interface: &str,
+) -> Result<Own, CallOutcome> {
+    let own = shared.own.borrow().clone();
+    if own.subnet.is_some() { Ok(own) } else { look(shared, client, interface).await }
+}
+
+/// Reads this node's interface once, and keeps what it shows.
+async fn look(shared: &Shared, client: &Client, interface: &str) -> Result<Own, CallOutcome> {
+    let read = client.describe_network_interfaces().network_interface_ids(interface).send().await;
+    let read = read.map_err(|error| of_error(&error))?;
+    let unknown = |what: &str| {
+        failed(format!("the answer to DescribeNetworkInterfaces does not show {what}"))
+    };
+    let [shown] = read.network_interfaces() else { return Err(unknown(interface)) };
     if let Some(mac) = shown.mac_address().and_then(parse_mac) {
         shared.mac.send_replace(Some(mac));
     }
-    let subnet = shown.subnet_id().filter(|id| !id.is_empty()).map(Arc::from);
-    let primary = shown.private_ip_address().and_then(|ip| ip.parse().ok());
-    let known = subnet.is_some();
+    let subnet = shown.subnet_id().filter(|id| !id.is_empty());
+    let subnet = subnet.ok_or_else(|| unknown(&format!("the subnet of {interface}")))?;
     shared.own.send_modify(|own| {
-        own.subnet = subnet;
-        own.primary = primary;
+        own.subnet = Some(subnet.into());
+        own.primary = shown.private_ip_address().and_then(|ip| ip.parse().ok());
     });
-    known
+    Ok(shared.own.borrow().clone())
 }
 
 fn parse_mac(text: &str) -> Option<Mac> {
@@ -217,4 +241,12 @@ pub(super) async fn try_calls(
     let (assigned, unassigned) = tokio::join!(assign, unassign);
     let of = |tried: Result<Answer, _>| tried.map_or(CallOutcome::Timeout, |(outcome, _)| outcome);
     [("AssignPrivateIpAddresses", of(assigned)), ("UnassignPrivateIpAddresses", of(unassigned))]
+}
+
+/// Whether a try was refused for what it asked for: then it was permitted. Other refusals would
+/// meet the real call as well: no such interface, no room on it, no such action.
+pub(super) fn refused_for_content(outcome: &CallOutcome) -> bool {
+    let CallOutcome::Refused { code } = outcome else { return false };
+    let real = ["InvalidNetworkInterface", "PrivateIpAddressLimitExceeded", "InvalidAction"];
+    !real.iter().any(|begin| code.starts_with(begin))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
+use super::mark::{After, Mark};
 use super::read::{Entry, ReadError, SinceError, parse_since, read};
 use super::record::Stamp;
 use super::{Journal, Live, Record};
@@ -17,11 +18,14 @@ pub struct Query {
     /// From when on: a time or a duration. Without it: everything, or with `follow` nothing,
     /// that is on disk.
     pub since: Option<String>,
-    /// After which number: where a reader that was cut off goes on.
-    pub after: Option<u64>,
+    /// After which record: where a reader that was cut off goes on.
+    pub after: Option<Mark>,
     /// Whether to go on with what happens.
     pub follow: bool,
 }
+
+/// A line, after the text of the [`Mark`] where its reader is with it.
+pub type Sent = (String, Arc<str>);
 
 /// Lines that wait for a slow reader.
 const AHEAD: usize = 64;
@@ -31,20 +35,18 @@ const SLOW_READER: Duration = Duration::from_secs(30);
 const FLUSH: Duration = Duration::from_secs(1);
 
 impl Journal {
-    /// Lines as asked for and their numbers, each once and in order. The channel closes at the
+    /// Lines as asked for, each once and in order. The channel closes at the
     /// end, or when the reader is too slow. Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// [`SinceError`] if `since` is not understood.
-    pub fn stream(&self, query: &Query) -> Result<mpsc::Receiver<(u64, Arc<str>)>, SinceError> {
+    pub fn stream(&self, query: &Query) -> Result<mpsc::Receiver<Sent>, SinceError> {
         let since = query.since.as_deref().map(parse_since).transpose()?;
         // Subscribed first: what happens while the disk is read comes after it.
         let (live, written) = self.subscribe();
         let history = since.is_some() || query.after.is_some() || !query.follow;
-        // A journal that was begun anew has other numbers: all of it is new to the reader.
-        let after = query.after.filter(|after| *after <= written).unwrap_or_default();
-        let follow = query.follow;
+        let (after, follow) = (query.after.clone(), query.follow);
         let (lines, reader) = mpsc::channel(AHEAD);
         let journal = self.clone();
         tokio::spawn(async move {
@@ -64,21 +66,25 @@ impl Journal {
     async fn send_history(
         &self,
         since: Option<super::Since>,
-        after: u64,
-        lines: &mpsc::Sender<(u64, Arc<str>)>,
+        after: Option<Mark>,
+        lines: &mpsc::Sender<Sent>,
     ) -> Option<u64> {
         let (entries, mut found) = mpsc::channel::<Entry>(AHEAD);
-        let newest = Arc::new(AtomicU64::new(after));
+        // What the reader has of this life need not be on disk.
+        let has = after.as_ref().filter(|mark| mark.boot == self.inner.boot);
+        let newest = Arc::new(AtomicU64::new(has.map_or(0, |mark| mark.seq)));
         let (journal, last_found) = (self.clone(), Arc::clone(&newest));
         // A thread of its own: a stuck disk holds up this reader and nothing else.
         let reading =
             std::thread::Builder::new().name("journal-read".to_owned()).spawn(move || {
                 let _ = journal.flush(FLUSH);
-                match read(&journal.inner.settings.directory, None) {
+                let directory = &journal.inner.settings.directory;
+                match read(directory, None) {
                     Ok(records) => {
+                        let mut after = After::new(directory, after);
                         let wanted = |entry: &Entry| {
                             last_found.fetch_max(entry.seq, Ordering::Relaxed);
-                            entry.seq > after && since.is_none_or(|since| entry.at >= since)
+                            after.is_new(entry) && since.is_none_or(|since| entry.at >= since)
                         };
                         let mut new = records.filter(wanted);
                         let _ = new.try_for_each(|entry| entries.blocking_send(entry));
@@ -95,7 +101,7 @@ impl Journal {
                 () = lines.closed() => None,
             };
             let Some(entry) = next else { break };
-            if !send(lines, entry.seq, entry.line.into()).await {
+            if !send(lines, (entry.mark().to_string(), entry.line.into())).await {
                 return None;
             }
         }
@@ -106,7 +112,7 @@ impl Journal {
         &self,
         mut live: broadcast::Receiver<Live>,
         mut last: u64,
-        lines: &mpsc::Sender<(u64, Arc<str>)>,
+        lines: &mpsc::Sender<Sent>,
     ) {
         loop {
             let next = tokio::select! {
@@ -118,11 +124,11 @@ impl Journal {
                 Ok(Live { seq, line }) => {
                     // What is neither on disk nor came live: the reader lagged, or the disk did.
                     let missed = seq - last - 1;
-                    if missed > 0 && !send(lines, seq - 1, self.gap(missed, seq - 1)).await {
+                    if missed > 0 && !send(lines, self.gap(missed, seq - 1)).await {
                         return;
                     }
                     last = seq;
-                    if !send(lines, seq, line).await {
+                    if !send(lines, (self.mark(seq), line)).await {
                         return;
                     }
                 }
@@ -132,13 +138,17 @@ impl Journal {
         }
     }
 
-    fn gap(&self, lost: u64, seq: u64) -> Arc<str> {
+    fn gap(&self, lost: u64, seq: u64) -> Sent {
         let stamp = Stamp { seq, node: &self.inner.settings.node, boot: &self.inner.boot };
-        Record::gap(lost).line(&stamp).into()
+        (self.mark(seq), Record::gap(lost).line(&stamp).into())
+    }
+
+    fn mark(&self, seq: u64) -> String {
+        Mark { seq, boot: self.inner.boot.clone() }.to_string()
     }
 }
 
 /// Whether the reader took it in time.
-async fn send(lines: &mpsc::Sender<(u64, Arc<str>)>, seq: u64, line: Arc<str>) -> bool {
-    lines.send_timeout((seq, line), SLOW_READER).await.is_ok()
+async fn send(lines: &mpsc::Sender<Sent>, line: Sent) -> bool {
+    lines.send_timeout(line, SLOW_READER).await.is_ok()
 }

@@ -9,6 +9,7 @@
 //! named by a `journal-gap` record as soon as writing works again.
 
 mod follow;
+mod mark;
 mod read;
 mod record;
 #[cfg(test)]
@@ -23,7 +24,8 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use vipward_core::BootId;
 
-pub use follow::Query;
+pub use follow::{Query, Sent};
+pub use mark::{Mark, MarkError};
 pub use read::{Entry, ReadError, Since, SinceError, parse_since, read};
 pub use record::Record;
 

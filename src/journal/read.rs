@@ -9,6 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Mark;
+
 /// The file that grows.
 pub(super) const CURRENT: &str = "journal.jsonl";
 /// The file before it.
@@ -57,6 +59,8 @@ pub struct Entry {
     pub seq: u64,
     /// When.
     pub at: Timestamp,
+    /// The life of the daemon that wrote it.
+    pub boot: String,
     /// The line as written, without its end.
     pub line: String,
 }
@@ -69,9 +73,17 @@ impl Entry {
         struct Head {
             seq: u64,
             at: String,
+            #[serde(default)]
+            boot: String,
         }
-        let Head { seq, at } = serde_json::from_str(line).ok()?;
-        Some(Self { seq, at: at.parse().ok()?, line: line.to_owned() })
+        let Head { seq, at, boot } = serde_json::from_str(line).ok()?;
+        Some(Self { seq, at: at.parse().ok()?, boot, line: line.to_owned() })
+    }
+
+    /// Where a reader is that has it.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { seq: self.seq, boot: self.boot.clone() }
     }
 
     /// The record's fields.

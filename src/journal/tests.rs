@@ -276,8 +276,9 @@ async fn a_follower_gets_each_line_once() {
         journal.write(Record::started("0.1.0"));
     }
     for seq in 1..=100 {
-        let (number, line) = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
-        assert_eq!((Entry::parse(&line).unwrap().seq, number), (seq, seq));
+        let (mark, line) = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+        assert_eq!(Entry::parse(&line).unwrap().mark().to_string(), mark);
+        assert_eq!(mark.parse::<Mark>().unwrap().seq, seq);
     }
     // Without following, the stream ends.
     let mut lines = journal.stream(&Query::default()).unwrap();
@@ -319,9 +320,9 @@ async fn numbers(journal: &Journal, query: &Query, until: u64) -> Vec<u64> {
     let mut lines = journal.stream(query).unwrap();
     let mut numbers = Vec::new();
     while numbers.last().is_none_or(|last| *last < until) {
-        let (seq, line) = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
-        assert_eq!(Entry::parse(&line).unwrap().seq, seq);
-        numbers.push(seq);
+        let (mark, line) = tokio::time::timeout(PATIENCE, lines.recv()).await.unwrap().unwrap();
+        assert_eq!(Entry::parse(&line).unwrap().mark().to_string(), mark);
+        numbers.push(mark.parse::<Mark>().unwrap().seq);
     }
     numbers
 }
@@ -335,25 +336,41 @@ async fn a_reader_that_was_cut_off_goes_on_where_it_was() {
         assert!(journal.flush(PATIENCE)); // So that some of it is in the file before.
     }
     assert!(std::fs::metadata(dir.path().join(PREVIOUS)).is_ok());
-    let query = |after| Query { after: Some(after), follow: true, since: None };
-    assert_eq!(numbers(&journal, &query(17), 20).await, [18, 19, 20]);
+    let query = |seq, boot: u128| {
+        let mark: Mark = format!("{seq}-{}", BootId(boot)).parse().unwrap();
+        Query { after: Some(mark), follow: true, since: None }
+    };
+    assert_eq!(numbers(&journal, &query(17, 7), 20).await, [18, 19, 20]);
     // In the next life of the daemon, too; and what is new comes after it.
     drop(journal);
-    let journal = open(dir.path(), 4096);
+    let next_life = |directory: &Path| {
+        let (directory, node) = (directory.to_owned(), "lb-a".to_owned());
+        Journal::open(Settings { directory, size: 4096, node, boot: BootId(8) })
+    };
+    let journal = next_life(dir.path());
     let following = tokio::spawn({
-        let (journal, query) = (journal.clone(), query(19));
+        let (journal, query) = (journal.clone(), query(19, 7));
         async move { numbers(&journal, &query, 22).await }
     });
     journal.write(Record::started("0.1.0"));
     journal.write(Record::started("0.1.0"));
     assert_eq!(following.await.unwrap(), [20, 21, 22]);
-    // A journal that was begun anew has not come that far: all of it is new.
-    let journal = open(&dir.path().join("gone"), 4096);
-    journal.write(Record::started("0.1.0"));
-    std::fs::create_dir(dir.path().join("gone")).unwrap();
-    journal.write(Record::started("0.1.0"));
-    assert!(journal.flush(PATIENCE));
-    assert_eq!(numbers(&journal, &query(22), 2).await, [1, 2]);
+    // A life that was killed did not write its last lines: their numbers come again.
+    assert_eq!(numbers(&journal, &query(21, 7), 22).await, [21, 22]);
+    assert_eq!(numbers(&journal, &query(21, 8), 22).await, [22]);
+    // A life of which nothing is left is older than all.
+    let all: Vec<u64> = entries(dir.path()).iter().map(|entry| entry.seq).collect();
+    assert_eq!(numbers(&journal, &query(999, 1), 22).await, all);
+}
+
+#[test]
+fn a_place_in_the_journal_is_a_number_and_a_life() {
+    let mark = Mark { seq: 7, boot: "ab".to_owned() };
+    assert_eq!(mark.to_string(), "7-ab");
+    assert_eq!("7-ab".parse::<Mark>().unwrap(), mark);
+    for wrong in ["", "7", "x-ab", "-ab"] {
+        assert!(wrong.parse::<Mark>().is_err(), "{wrong}");
+    }
 }
 
 #[tokio::test]
@@ -427,7 +444,7 @@ async fn a_disk_that_hangs_holds_nobody_up_and_what_it_cost_is_told_exactly() {
     // then writing waits for nothing, and the follower has its first line,
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let first = tokio::time::timeout(PATIENCE, live.recv()).await.unwrap().unwrap();
-    assert!(first.0 >= 1);
+    assert!(first.0.ends_with(&BootId(7).to_string()), "{first:?}");
     assert_eq!(journal.lost(), 1_000);
     // and when the disk is back, the journal says how many lines it has not.
     drop(release);

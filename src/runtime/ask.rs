@@ -168,6 +168,8 @@ pub(crate) fn handle(
     let (asks, mut questions) = mpsc::channel(QUESTIONS);
     let events: EventSource = Arc::new(move |query| {
         let EventQuery { since, after, follow } = query.clone();
+        // A reader with an id that is not ours gets what comes from now on.
+        let after = after.and_then(|after| after.parse().ok());
         let query = Query { since, after, follow };
         journal.stream(&query).map_err(|error| error.to_string())
     });

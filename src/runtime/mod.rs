@@ -18,6 +18,7 @@ mod ask;
 pub mod clock;
 mod heart;
 mod narrator;
+mod observers;
 mod realtime;
 mod reload;
 mod start;

@@ -14,6 +14,7 @@ use vipward_core::{BootId, Durable, Input, Node, NodeId};
 
 use super::ask::{self, Runtime};
 use super::heart::Happened;
+use super::observers::{Counted, HookTold, stats};
 use super::thread::HeartThread;
 use super::{clock, narrator, reload, translate};
 use crate::cloud::{self, Cloud, CloudStartError};
@@ -22,7 +23,7 @@ use crate::journal::{Journal, Record};
 use crate::names::Names;
 use crate::state::{self, StateError};
 use crate::telemetry::{Metrics, Telemetry, TelemetryError};
-use crate::transport::{self, BindError, KeyError, Keys, Rejection, Stats};
+use crate::transport::{BindError, KeyError, Keys, Stats};
 use crate::{admin, checks, hooks, kernel};
 
 /// Inputs that may wait for the core: far more than it ever has.
@@ -326,7 +327,7 @@ impl Daemon {
         let settings = translate::kernel(config, *me, self.cloud.own_mac());
         self.tasks.spawn(kernel::run(settings, wanted, self.inputs.clone(), self.stop.clone()));
         let (settings, current) = watch::channel(Arc::new(translate::hooks(config, name)));
-        let told = Arc::new(narrator::HookTold {
+        let told = Arc::new(HookTold {
             names: self.names.subscribe(),
             journal: self.journal.clone(),
             metrics: self.telemetry.metrics().clone(),
@@ -421,46 +422,4 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
         source: std::io::Error::other(error),
     })?;
     Ok(bytes)
-}
-
-/// The links' counters, told to the metrics.
-fn stats(
-    identified: &Identified,
-    boot: BootId,
-    keys: &Keys,
-    options: &RunOptions,
-    telemetry: &Telemetry,
-    names: &watch::Sender<Arc<Names>>,
-) -> Arc<Stats> {
-    let Identified { config, me, .. } = identified;
-    let links = translate::links(config, *me, boot, keys.clone(), &options.listen_links);
-    let told = Told { metrics: telemetry.metrics().clone(), names: names.subscribe() };
-    Arc::new(Stats::new(&links.link_counts(), Some(Arc::new(told))))
-}
-
-struct Told {
-    metrics: Metrics,
-    names: watch::Receiver<Arc<Names>>,
-}
-
-impl transport::Observer for Told {
-    fn round_trip(&self, peer: NodeId, link: vipward_core::LinkId, took: Duration) {
-        self.metrics.round_trip(&self.names.borrow(), peer, link, took);
-    }
-
-    fn lost(&self, peer: NodeId, link: vipward_core::LinkId) {
-        self.metrics.heartbeat_lost(&self.names.borrow(), peer, link);
-    }
-
-    fn rejected(&self, reason: Rejection) {
-        self.metrics.rejected(reason.as_str());
-    }
-}
-
-struct Counted(Metrics);
-
-impl cloud::Observer for Counted {
-    fn call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
-        self.0.cloud_call(operation, outcome, took);
-    }
 }

@@ -113,6 +113,7 @@ pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
                 may_hold: !node.witness,
                 instance_id: node.instance_id.clone(),
                 network_interface_id: node.network_interface_id.clone(),
+                links: node.links.iter().map(SocketAddr::ip).collect(),
             })
             .collect(),
         groups: config
@@ -272,4 +273,61 @@ pub(crate) fn fixed(current: &Config, new: &Config) -> Vec<String> {
     refuse("[state]", current.state == new.state);
     refuse("[telemetry]", current.telemetry == new.telemetry);
     refusals
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[test]
+    fn the_edges_get_of_each_address_what_they_need() {
+        // Given a node that may hold one address of each kind, and another that it may not,
+        let text = r#"cluster = "c"
+nodes = [
+  { name = "a", links = ["10.0.1.10:1"] },
+  { name = "b", links = ["10.0.1.11:1"] },
+  { name = "w", role = "witness", links = ["10.0.1.12:1"] },
+]
+[[groups]]
+name = "g"
+priority = { a = 2, b = 1 }
+addresses = [
+  { kind = "elastic-ip", allocation_id = "eipalloc-0a", private_ip = { a = "10.0.1.20" } },
+  { kind = "secondary-ip", ip = "10.0.1.50", interface = "eth1" },
+]
+[[groups]]
+name = "h"
+priority = { b = 1 }
+addresses = [{ kind = "secondary-ip", ip = "10.0.1.51" }]
+"#;
+        let config = config::parse(text, "vipward.toml").unwrap();
+        let mac = watch::channel(None).1;
+        // then its kernel may have its own ones, each when it should,
+        let settings = kernel(&config, NodeId(0), mac);
+        let own = |ip: [u8; 4], interface: Option<&str>, keep| kernel::Address {
+            ip: ip.into(),
+            interface: interface.map(str::to_owned),
+            keep,
+        };
+        let ordered = kernel::Keep::Ordered(GroupId(0), AddressId(1));
+        let expected = [
+            own([10, 0, 1, 20], None, kernel::Keep::Always),
+            own([10, 0, 1, 50], Some("eth1"), ordered),
+        ];
+        assert_eq!(settings.addresses, expected);
+        // and the cloud knows every group, and which are its own.
+        let groups = cluster(&config, NodeId(0)).groups;
+        assert_eq!(groups.iter().map(|group| group.mine).collect::<Vec<_>>(), [true, false]);
+        let [
+            cloud::AddressIds::ElasticIp { private_ip, .. },
+            cloud::AddressIds::SecondaryIp { ip },
+        ] = groups[0].addresses.as_slice()
+        else {
+            panic!("{groups:?}");
+        };
+        assert_eq!(private_ip.as_deref(), Some("10.0.1.20"));
+        assert_eq!(ip.to_string(), "10.0.1.50");
+    }
 }

@@ -46,7 +46,6 @@ fn status() -> Status {
                 ip: Some(Ipv4Addr::LOCALHOST.into()),
                 ownership: OwnershipName::Owned,
                 holder: None,
-                kernel: None,
                 verified_ago: None,
                 kernel: None,
             }],

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AGREEMENT, Address, Known, Ownership, Permit, Plan, RETRY_LEAST, RETRY_MOST, Reading};
+use super::{
+    AGREEMENT, Address, Known, Ownership, Permit, Plan, READ_RETRY_MOST, RETRY_LEAST, Reading,
+};
 use crate::config::AddressKind;
 use crate::event::{AlarmName, Event, EventKind};
 use crate::group::{Group, Role};
@@ -126,7 +128,7 @@ impl Group {
         }
         self.ownership.read_failures = self.ownership.read_failures.saturating_add(1);
         let pause = RETRY_LEAST * (1 << self.ownership.read_failures.min(5));
-        let pause = cx.s.random.up_to(pause.min(RETRY_MOST));
+        let pause = cx.s.random.up_to(pause.min(READ_RETRY_MOST));
         self.ownership.read_at = cx.now + RETRY_LEAST + pause;
     }
 

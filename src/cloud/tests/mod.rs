@@ -2,6 +2,7 @@
 
 mod metadata;
 mod preflight;
+mod secondary;
 mod stub;
 mod warm;
 
@@ -26,6 +27,7 @@ fn node(name: &str, interface: &str) -> NodeIds {
         may_hold: true,
         instance_id: Some(format!("i-{name}")),
         network_interface_id: Some(interface.to_owned()),
+        links: Vec::new(),
     }
 }
 

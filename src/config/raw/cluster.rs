@@ -177,7 +177,7 @@ pub(in crate::config) enum RawAddress {
         #[schemars(required, extend("x-kind" = Kind::Ip))]
         ip: Option<std::net::IpAddr>,
         /// The kernel's interface: the one with the MAC of `network_interface_id` when absent.
-        #[schemars(length(min = 1, max = 15))]
+        #[schemars(length(min = 1))]
         interface: Option<String>,
     },
     /// A route to an overlay address. Not in this version.

@@ -89,15 +89,7 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
         return Some(CheckKind::Process { name: name.clone() });
     }
     if let Some(name) = &raw.interface {
-        if !is_interface(name) {
-            findings.error(
-                &format!("{path}.interface"),
-                format!(
-                    "{name:?} is no interface's name: those have at most 15 bytes, without `/`, `:` \
-                     and blanks; `ip link` lists them"
-                ),
-            );
-        }
+        is_interface(&format!("{path}.interface"), name, findings);
         return Some(CheckKind::Interface { name: name.clone() });
     }
     if let Some(name) = &raw.unit {
@@ -111,10 +103,19 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
         .ok()
 }
 
-/// As the kernel takes them.
-fn is_interface(name: &str) -> bool {
+/// Reports a name that the kernel does not take.
+pub(super) fn is_interface(path: &str, name: &str, findings: &mut Findings) {
     let fits = |byte: u8| byte != b'/' && byte != b':' && !byte.is_ascii_whitespace();
-    (1..16).contains(&name.len()) && ![".", ".."].contains(&name) && name.bytes().all(fits)
+    if (1..16).contains(&name.len()) && ![".", ".."].contains(&name) && name.bytes().all(fits) {
+        return;
+    }
+    findings.error(
+        path,
+        format!(
+            "{name:?} is no interface's name: those have at most 15 bytes, without `/`, `:` and \
+             blanks; `ip link` lists them"
+        ),
+    );
 }
 
 fn timeout(path: &str, raw: &RawCheck, findings: &mut Findings) -> Span {

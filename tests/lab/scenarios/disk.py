@@ -10,14 +10,12 @@ from scenarios import scenario
 
 @scenario(19, "state directory full: failover works, lost lines are counted")
 def full(lab):
-    # Given a standby with a disk of its own,
-    standby = lab["lb-b"]
-    own_disk(standby)
-    lab.start()
+    # Given balancers with disks of their own,
+    master, standby = start_with_disks(lab)
     # when that fills up and then the master's host dies, then the standby has the address after one call, and there is an alarm;
     standby.tell("disk", what="full")
     filler = fill(standby.state)
-    account = fails_over_without_a_disk(lab)
+    account = fails_over_without_a_disk(lab, master, standby)
     # and when there is room again, the alarm ends, and the journal names exactly the lines that it lost.
     filler.unlink()
     standby.tell("disk", on=False)
@@ -29,15 +27,13 @@ def full(lab):
 
 @scenario(19, "state directory read-only: failover works, lost lines are counted", metadata=True)
 def read_only(lab):
-    # Given a standby with a disk of its own,
-    standby = lab["lb-b"]
-    own_disk(standby)
-    lab.start()
+    # Given balancers with disks of their own,
+    master, standby = start_with_disks(lab)
     # when that becomes read-only and then the master's host dies, then the standby has the address after one call, and there is an alarm;
     standby.tell("disk", what="read-only")
     filler = close_its_journal(lab, standby)
     remount(standby, "ro")
-    account = fails_over_without_a_disk(lab)
+    account = fails_over_without_a_disk(lab, master, standby)
     # and when the disk can be written again, the alarm ends, and the journal names exactly the lines that it lost.
     remount(standby, "rw")
     filler.unlink()
@@ -50,26 +46,29 @@ def read_only(lab):
 
 @scenario(19, "state directory slow by seconds: failover does not wait for it", metadata=True)
 def slow(lab):
-    # Given a standby and a witness with disks of their own,
-    slow_ones = [lab["lb-b"], lab.witness]
-    for node in slow_ones:
-        own_disk(node)
-    lab.start()
+    # Given nodes with disks of their own,
+    master, standby = start_with_disks(lab)
+    slow_ones = [standby, lab.witness]
     with contextlib.ExitStack() as frozen:
-        # when these answer no write any more and then the master's host dies,
+        # when those of standby and witness answer no write any more and then the master's host dies,
         for node in slow_ones:
             frozen.enter_context(hung(node))
         # then the standby has the address after one call, and says when a write has taken too long;
-        account = fails_over_without_a_disk(lab)
+        account = fails_over_without_a_disk(lab, master, standby)
     # and when the disks answer, the alarm ends, and the journals have every line.
     for node in slow_ones:
         demand(recovers(lab, node) == 0, f"{node} lost lines although its disk was only slow")
     return account
 
 
-def fails_over_without_a_disk(lab):
+def start_with_disks(lab):
+    for node in lab:
+        own_disk(node)
+    return lab.start()
+
+
+def fails_over_without_a_disk(lab, master, standby):
     """The master's host dies; judged without the standby's journal, which cannot be written."""
-    master, standby = lab["lb-a"], lab["lb-b"]
     dead = now()
     master.die()
     wait_until("the address comes to the standby", lambda: lab.cloud.holder() == standby.name)
@@ -77,10 +76,16 @@ def fails_over_without_a_disk(lab):
     lab.outage_below(3 * lab.detection_ms, since=dead - 1)
     demand(len(lab.cloud.attempts(since=dead)) == 1, f"calls that change something: {lab.cloud.attempts(since=dead)}")
     wait_until("there is an alarm", lambda: "state-not-writable" in standby.alarms() and standby.metric('vipward_alarm{name="state-not-writable"}'))
-    told = standby.status()["last_failover"]
-    demand(told["to"] == standby.name and told["cause"] == "master-crashed", f"the standby's status tells of {told}")
+    told = wait_until("the standby's status tells of it", lambda: told_by(standby))
+    demand(told["cause"] == "master-crashed", f"the standby's status tells of {told}")
     lab.expect(moves={"web": [1, 1]}, master={"web": standby.name})
     return f"outage {lab.users.outage_ms(since=dead - 1):.0f} ms"
+
+
+def told_by(standby):
+    told = standby.status()["last_failover"]
+    demand(told and told["to"] == standby.name, f"it tells of {told}")
+    return told
 
 
 def recovers(lab, node):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from flood import HELD
 from lab import Unmet, demand
-from processor import prefer
 from records import now
 from scenarios import scenario
 from topology import link_address
@@ -56,7 +55,7 @@ def hostile(lab):
 
 
 class Floods:
-    """Hostile traffic of every kind, each a process. They get the processor after everybody else: the machine that sends it has one of its own."""
+    """Hostile traffic of every kind, each a process. They get what the cluster leaves of the processors, as everything beside the lab does."""
 
     def __init__(self, lab):
         letters = lab.directory / "letters.json"
@@ -68,8 +67,6 @@ class Floods:
     def __enter__(self):
         start = lambda command: subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: E731
         self.running = {kind: start(command) for kind, command in self.commands.items()}
-        for process in self.running.values():
-            prefer(process.pid, nice=10)
         return self
 
     def ended(self):

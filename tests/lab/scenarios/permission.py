@@ -112,10 +112,12 @@ def credentials_end(lab):
 
 
 def serve_from(lab, master):
-    """Starts all hosts where not all can be well, and the users when the master serves."""
-    for host in lab:
+    """Starts the other balancer when this one leads, and the users; `lab.start` would wait until all are well."""
+    for host in (lab.witness, master):
         host.start()
     wait_until(f"{master} leads", lambda: leads(lab, master))
+    for host in lab.balancers:
+        host.start()
     lab.users.start()
     lab.users.served_by(master)
 
