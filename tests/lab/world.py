@@ -54,7 +54,7 @@ class World:
         with (self.directory / "localstack.log").open("wb") as log:
             command = ["ip", "netns", "exec", "api", str(REPOSITORY / "localstack/run"), "serve"]
             started = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
-        prefer(started.pid, nice=-5)
+        prefer(started.pid)
         return started
 
     def localstack_answers(self):
