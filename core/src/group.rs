@@ -338,8 +338,8 @@ impl Group {
             && s.is_healthy(self.id)
             && s.effective_priority(self.id).is_some()
             && s.is_reserved(self.next_term())
-            && !(active(Mutation::PreflightIsFatal) && !s.preflight_ok())
-            && !(active(Mutation::DiskAwaited) && !s.is_written())
+            && (s.preflight_ok() || !active(Mutation::PreflightIsFatal))
+            && (s.is_written() || !active(Mutation::DiskAwaited))
     }
 
     /// This node's place in the order of candidates.
