@@ -26,7 +26,7 @@ pub(super) async fn status(socket: &Path, json: bool) -> Exit {
     let groups = status["groups"].as_array();
     match print::out(text.trim_end()) {
         Exit::Done if groups.is_some_and(|groups| groups.iter().any(masterless)) => Exit::NoMaster,
-        exit => exit,
+        exit @ (Exit::Done | Exit::Failed | Exit::Usage | Exit::NoDaemon | Exit::NoMaster) => exit,
     }
 }
 
