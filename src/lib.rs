@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod journal;
 pub mod kernel;
 pub mod names;
+mod netlink;
 mod program;
 pub mod runtime;
 pub mod simulated_cloud;

@@ -256,7 +256,7 @@ impl Group {
     ) {
         let (node, boot) = from;
         cx.s.hear_lease(cx.now, request.lease);
-        if self.voter.has_granted(cx.now, node, boot, request.term) {
+        if self.voter.has_granted(cx.now, node, boot, (request.term, request.lease)) {
             answer(cx, id, &request, Vote::Granted); // Another copy: the promise stands.
             return;
         }

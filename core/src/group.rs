@@ -24,6 +24,9 @@ use crate::voter::Voter;
 const REMEMBERED_TAKE_BACKS: usize = 4;
 /// Beyond the budget of moves a master must be silent for so many master-down intervals.
 const SILENCE_BEYOND_BUDGET: u32 = 10;
+/// How long a node that starts without any master waits for its first read of the cloud, and for
+/// the holder that the cloud shows to be heard.
+const AT_START: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// One group at one node.
@@ -156,6 +159,19 @@ pub(crate) enum Order {
     },
     /// Named as the successor: at once.
     First,
+}
+
+/// Who holds the addresses, at a start without any master.
+enum AtStart {
+    /// No read has ended yet.
+    Unread,
+    /// This node.
+    Me,
+    /// A peer, heard since then.
+    Peer(Timestamp),
+    /// Somebody who is not heard, or not yet.
+    Unheard,
+    Nobody,
 }
 
 /// A take-back that not every voter has acknowledged.
@@ -322,8 +338,8 @@ impl Group {
             && s.is_healthy(self.id)
             && s.effective_priority(self.id).is_some()
             && s.is_reserved(self.next_term())
-            && !(active(Mutation::PreflightIsFatal) && !s.preflight_ok())
-            && !(active(Mutation::DiskAwaited) && !s.is_written())
+            && (s.preflight_ok() || !active(Mutation::PreflightIsFatal))
+            && (s.is_written() || !active(Mutation::DiskAwaited))
     }
 
     /// This node's place in the order of candidates.
@@ -331,7 +347,7 @@ impl Group {
         Some(Rank {
             standing: s.standing,
             preflight_ok: s.preflight_ok(),
-            holds: self.hints_holder(s.config.me),
+            holds: self.hints_holder(s, s.config.me),
             priority: s.effective_priority(self.id)?,
             name: std::cmp::Reverse(s.config.me),
         })
@@ -345,7 +361,7 @@ impl Group {
             return Some(Rank {
                 standing: Standing::Ready,
                 preflight_ok: true,
-                holds: self.hints_holder(node),
+                holds: self.hints_holder(s, node),
                 priority: configured,
                 name: std::cmp::Reverse(node),
             });
@@ -356,7 +372,7 @@ impl Group {
         Some(Rank {
             standing: beat.standing,
             preflight_ok: beat.preflight_ok,
-            holds: self.hints_holder(node),
+            holds: self.hints_holder(s, node),
             priority: of_group.priority?,
             name: std::cmp::Reverse(node),
         })
@@ -364,10 +380,36 @@ impl Group {
 
     /// At a start without any master the holder that the cloud shows comes first: a hint for
     /// the order, the votes decide (design 3.8).
-    fn hints_holder(&self, node: NodeId) -> bool {
+    fn hints_holder(&self, s: &Shared, node: NodeId) -> bool {
         self.master.is_none()
-            && self.ownership.holder() == Some(node)
+            && (self.ownership.holder() == Some(node) || self.says_it_holds(s, node))
             && !active(Mutation::HolderHintIgnored)
+    }
+
+    /// Whether a peer says that it holds every address: where only instance metadata tells who
+    /// it is in the cloud, it alone knows.
+    pub(crate) fn says_it_holds(&self, s: &Shared, node: NodeId) -> bool {
+        let beat = s.peer(node).and_then(|peer| peer.group(self.id));
+        s.is_live(s.now, node) && beat.is_some_and(|(_, beat)| beat.holds)
+    }
+
+    fn holder_at_start(&self, s: &Shared) -> AtStart {
+        if !self.ownership.was_read() {
+            return AtStart::Unread;
+        }
+        if self.ownership.holder() == Some(s.config.me) {
+            return AtStart::Me;
+        }
+        let mut peers = s.config.peers().filter(|peer| {
+            s.is_live(s.now, *peer)
+                && self.hints_holder(s, *peer)
+                && self.peer_rank(s, *peer).is_some()
+        });
+        match peers.next().and_then(|peer| s.peer(peer)) {
+            Some(peer) => AtStart::Peer(peer.boot_since),
+            None if self.ownership.is_held() => AtStart::Unheard,
+            None => AtStart::Nobody,
+        }
     }
 
     /// How many live nodes come before this one, `without` not counted.
@@ -412,15 +454,20 @@ impl Group {
         }
         let skew = |without| timing.skew(priority, self.position(s, without, true));
         let lost = self.master.map(|master| master.node);
+        let mut from = self.wait.from;
         let delay = match self.wait.order {
             Order::Skew => skew(lost),
             Order::Start if active(Mutation::HolderHintIgnored) => skew(None),
-            Order::Start => match self.ownership.holder() {
-                Some(holder) if holder == s.config.me => Duration::ZERO,
-                Some(holder) if s.is_live(s.now, holder) && self.peer_rank(s, holder).is_some() => {
+            Order::Start => match self.holder_at_start(s) {
+                AtStart::Me => Duration::ZERO,
+                AtStart::Nobody => skew(None),
+                // It comes first, however much later its daemon started.
+                AtStart::Peer(since) => {
+                    from = from.max(since);
                     interval + skew(None)
                 }
-                Some(_) | None => skew(None),
+                // Known in a moment, or heard in a moment: daemons do not start at once.
+                AtStart::Unread | AtStart::Unheard => skew(None) + AT_START.max(interval * 2),
             },
             Order::Position { without } => interval * self.position(s, Some(without), false) / 4,
             Order::First => Duration::ZERO,
@@ -432,7 +479,7 @@ impl Group {
         if self.wait.cause == Cause::MasterSilent && self.moves_exhausted(s, s.now) {
             patience *= SILENCE_BEYOND_BUDGET;
         }
-        Some(self.wait.from + patience + delay)
+        Some(from + patience + delay)
     }
 
     /// Whether the group has moved as often as the budget allows (design section 5, contract

@@ -213,7 +213,7 @@ impl Group {
             Phase::Draining { .. } | Phase::Asking { .. } => {}
             // Resigned, and elected again: rolled back.
             Phase::Resigned { led: true, .. } => {
-                self.end_handover(cx, Err(Refusal::NotClaimed(to)));
+                self.end_handover(cx, Err(Refusal::RolledBack(to)));
             }
             Phase::Resigned { led: false, .. } => {
                 self.end_handover(cx, Err(Refusal::NotElected(to)));
@@ -457,6 +457,11 @@ impl Refusal {
                 format!("{} was not elected in time; the old master stands again", name(n))
             }
             Self::OtherElected(n) => format!("another node than {} was elected", name(n)),
+            Self::RolledBack(n) => format!(
+                "{} was elected and lost it again; the old master leads as before: see the events of {}",
+                name(n),
+                name(n)
+            ),
             Self::NotClaimed(n) => format!(
                 "{} leads, but the cloud has not given it the addresses yet; see its events",
                 name(n)

@@ -4,7 +4,7 @@
 //! with the next step.
 
 use crate::config::{AddressKind, GroupConfig};
-use crate::event::{AlarmName, Event, EventKind, OwnershipName, RoleName};
+use crate::event::{AlarmName, Event, EventKind, RoleName};
 use crate::group::{Group, Role};
 use crate::input::KernelState;
 use crate::mutation::{Mutation, active};
@@ -26,11 +26,14 @@ struct InKernel {
     kind: AddressKind,
     ordered: Option<Presence>,
     known: Option<Presence>,
+    /// Whether this life ever ordered the kernel to have it.
+    given: bool,
 }
 
 impl Local {
     pub(crate) fn new(config: &GroupConfig) -> Self {
-        let address = |kind: &AddressKind| InKernel { kind: *kind, ordered: None, known: None };
+        let address =
+            |kind: &AddressKind| InKernel { kind: *kind, ordered: None, known: None, given: false };
         Self { addresses: config.addresses.iter().map(address).collect(), told: None }
     }
 
@@ -50,8 +53,13 @@ impl Group {
             let wanted = self.wanted_in_kernel(cx, id);
             let Some(address) = self.local.addresses.get_mut(index) else { continue };
             let Some(wanted) = wanted.filter(|_| address.kind.is_in_kernel()) else { continue };
+            if wanted == Presence::Present && active(Mutation::KernelNeverGiven) {
+                continue;
+            }
             if address.ordered != Some(wanted) {
                 address.ordered = Some(wanted);
+                address.given |= wanted == Presence::Present;
+                cx.clear(AlarmName::KernelAddress(self.id, id)); // It was about another order.
                 cx.out.push(Output::Kernel { group: self.id, address: id, wanted });
             }
         }
@@ -59,25 +67,36 @@ impl Group {
 
     fn wanted_in_kernel(&self, cx: &Cx<'_>, id: AddressId) -> Option<Presence> {
         match &self.role {
+            Role::Holding(_) if active(Mutation::HoldingDropsKernel) => Some(Presence::Absent),
             Role::None | Role::Holding(_) => None,
             Role::Master(_) => Some(Presence::Present),
             Role::Backup if active(Mutation::KernelKept) => None,
             Role::Backup => {
-                let (ownership, holder) = self.ownership.addresses.get(id.index())?.known.name();
-                let elsewhere = ownership == OwnershipName::NotOwned && holder.is_some();
+                let elsewhere = self.ownership.addresses.get(id.index())?.is_elsewhere();
                 (elsewhere || self.another_leads(cx)).then_some(Presence::Absent)
             }
         }
     }
 
     /// Whether, while the daemon stops, addresses are still to be taken out of the kernel: as
-    /// soon as a successor leads, and not before, since traffic comes here until then.
+    /// soon as a successor leads, and not before, since traffic comes here until then. The order
+    /// would end with the process: it is carried out first.
     pub(crate) fn leaves_kernel_later(&self, s: &Shared) -> bool {
+        if active(Mutation::StopLeavesKernel) {
+            return false;
+        }
+        let leaving = |it: &InKernel| {
+            it.ordered == Some(Presence::Absent)
+                && (it.known == Some(Presence::Present) || it.given && it.known.is_none())
+        };
+        if self.local.addresses.iter().any(leaving) {
+            return true;
+        }
         let has = |it: &InKernel| it.ordered == Some(Presence::Present);
         matches!(self.role, Role::Holding(_))
             && self.local.addresses.iter().any(has)
             && s.hears_majority(s.now)
-            && self.best_successor(s, false).is_some()
+            && self.best_successor(s, true).is_some()
     }
 
     fn another_leads(&self, cx: &Cx<'_>) -> bool {
@@ -118,6 +137,7 @@ impl Group {
     pub(crate) fn run_hooks(&mut self, cx: &mut Cx<'_>) {
         let (point, role, cause): (_, _, Option<Cause>) = match &self.role {
             Role::Master(master) => (HookPoint::Master, RoleName::Master, Some(master.cause)),
+            Role::Holding(_) if active(Mutation::HoldingUntold) => return,
             Role::Holding(it) => (HookPoint::Holding, RoleName::Holding, Some(it.cause)),
             Role::Backup if self.another_leads(cx) => (HookPoint::Backup, RoleName::Backup, None),
             Role::None | Role::Backup => return,

@@ -407,6 +407,8 @@ pub enum Refusal {
     OtherElected(NodeId),
     /// The successor leads, but the cloud has not given it the addresses yet.
     NotClaimed(NodeId),
+    /// The successor led, and did not keep it: the old master leads again.
+    RolledBack(NodeId),
     /// The peer did not answer.
     NoAnswer(NodeId),
 }

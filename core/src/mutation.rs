@@ -50,6 +50,13 @@ mutations! { simulation {
     HoldingActs = "holding-acts", "A master goes on acting when its lease is over.";
     RoleUnjournaled = "role-unjournaled", "A role change is not journaled.";
     KernelKept = "kernel-kept", "A former master's kernel keeps the addresses.";
+    KernelNeverGiven = "kernel-never-given", "A master's kernel is not given its addresses.";
+    KernelAfterCall = "kernel-after-call", "The cloud is called before the kernel has the address.";
+    HoldingDropsKernel = "holding-drops-kernel", "A master that loses its majority drops its addresses.";
+    OneReadEmptiesKernel = "one-read-empties-kernel", "A kernel loses an address by one read.";
+    StopLeavesKernel = "stop-leaves-kernel", "A daemon stops though its kernel has what another serves.";
+    UnassignOwn = "unassign-own", "A fenced claim takes an address off the own interface.";
+    HoldingUntold = "holding-untold", "Hooks are not told of the loss of the majority.";
     OneReadIsMove = "one-read-is-move", "One read is enough to call an address without ids moved.";
     StandsWithoutNeed = "stands-without-need", "A backup stands while the master is heard.";
 } lab {

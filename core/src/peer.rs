@@ -17,7 +17,7 @@ pub(crate) struct Peer {
     /// The life that last answered us, or the first that spoke.
     pub(crate) boot: Option<BootId>,
     /// Since when that life is known.
-    boot_since: Timestamp,
+    pub(crate) boot_since: Timestamp,
     /// Lives that were replaced by a newer one that answered; none of them returns.
     replaced: Vec<BootId>,
     /// The last life replaced, and the links on which the newer one answered or the attempt was

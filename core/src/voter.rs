@@ -15,6 +15,8 @@ pub(crate) struct Promise {
     pub(crate) node: NodeId,
     /// The life that it was given to: a restarted node is another.
     pub(crate) boot: BootId,
+    /// The longest lease that was asked for in that term.
+    lease: Duration,
     pub(crate) until: Timestamp,
     /// The send that last renewed it.
     renewed_by: SendNumber,
@@ -84,15 +86,17 @@ impl Voter {
         self.reserved.as_ref().filter(|r| r.until > now && r.successor != node)
     }
 
-    /// Whether exactly this candidacy holds the promise.
+    /// Whether exactly this candidacy holds the promise, for as long as it asks. A promise that
+    /// came about by heartbeats alone may be for a shorter lease.
     pub(crate) fn has_granted(
         &self,
         now: Timestamp,
         node: NodeId,
         boot: BootId,
-        term: Term,
+        (term, lease): (Term, Duration),
     ) -> bool {
-        self.running(now).is_some_and(|p| (p.node, p.boot, p.term) == (node, boot, term))
+        self.running(now)
+            .is_some_and(|p| (p.node, p.boot, p.term) == (node, boot, term) && p.lease >= lease)
     }
 
     /// Gives the promise. The caller has made sure that it may.
@@ -107,7 +111,7 @@ impl Voter {
         // No message shortens a promise: the same life may have been promised more before.
         let running = self.running(now).filter(|old| (old.node, old.boot) == (node, boot));
         let until = running.map_or(now, |old| old.until).max(now + lease);
-        self.promise = Some(Promise { term, node, boot, until, renewed_by });
+        self.promise = Some(Promise { term, node, boot, lease, until, renewed_by });
         self.seen = self.seen.max(term);
         if self.reserved.is_some_and(|reserved| reserved.successor == node) {
             self.reserved = None;
@@ -132,13 +136,14 @@ impl Voter {
             return Renewal::None;
         }
         let had_run_out = self.running(now).is_none();
-        let (term, until) = match self.promise {
+        let (term, lease, until) = match self.promise {
             Some(old) if (old.node, old.boot) == (node, boot) => {
-                (old.term.max(term), old.until.max(now + lease))
+                let longest = if old.term >= term { old.lease.max(lease) } else { lease };
+                (old.term.max(term), longest, old.until.max(now + lease))
             }
-            Some(_) | None => (term, now + lease),
+            Some(_) | None => (term, lease, now + lease),
         };
-        self.promise = Some(Promise { term, node, boot, until, renewed_by: send });
+        self.promise = Some(Promise { term, node, boot, lease, until, renewed_by: send });
         Renewal::Renewed { had_run_out }
     }
 

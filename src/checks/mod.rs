@@ -5,6 +5,7 @@
 mod bus;
 mod command;
 mod http;
+mod interface;
 mod process;
 mod reasons;
 #[cfg(test)]
@@ -59,6 +60,8 @@ pub enum CheckKind {
     Command(Vec<String>),
     /// A process of exactly that name runs.
     Process(String),
+    /// The network interface of that name is up, and its lower layer can pass packets.
+    Interface(String),
     /// A systemd unit is active.
     Unit {
         /// Its name, with its type.
@@ -87,6 +90,10 @@ enum Failure {
     Bus(#[from] BusError),
     #[error("no process of that name runs")]
     NoProcess,
+    #[error("there is no interface of that name")]
+    NoInterface,
+    #[error("the interface is down or has no carrier")]
+    LinkDown,
     #[error("the process list has not been read since the last run")]
     Stuck,
 }
@@ -155,6 +162,7 @@ enum Runner {
     Tcp(String),
     Command(Vec<String>),
     Process(ProcessCheck),
+    Interface(String),
     Unit(UnitCheck),
 }
 
@@ -165,6 +173,7 @@ impl Runner {
             CheckKind::Tcp(target) => Self::Tcp(target),
             CheckKind::Command(argv) => Self::Command(argv),
             CheckKind::Process(name) => Self::Process(ProcessCheck::new(name)),
+            CheckKind::Interface(name) => Self::Interface(name),
             CheckKind::Unit { name, system_bus } => Self::Unit(UnitCheck::new(&system_bus, &name)),
         }
     }
@@ -179,6 +188,7 @@ impl Runner {
             }
             Self::Command(argv) => command::run(argv).await,
             Self::Process(check) => check.run().await,
+            Self::Interface(name) => interface::can_pass(name).await,
             Self::Unit(check) => check.run().await,
         }
     }

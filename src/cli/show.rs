@@ -24,9 +24,10 @@ pub(super) async fn status(socket: &Path, json: bool) -> Exit {
     let text = if json { document } else { page(&status) };
     let masterless = |group: &Value| group["master"].is_null();
     let groups = status["groups"].as_array();
-    let exit = print::out(text.trim_end());
-    let no_master = groups.is_some_and(|groups| groups.iter().any(masterless));
-    if exit == Exit::Done && no_master { Exit::NoMaster } else { exit }
+    match print::out(text.trim_end()) {
+        Exit::Done if groups.is_some_and(|groups| groups.iter().any(masterless)) => Exit::NoMaster,
+        exit @ (Exit::Done | Exit::Failed | Exit::Usage | Exit::NoDaemon | Exit::NoMaster) => exit,
+    }
 }
 
 /// The document as the daemon wrote it, and the same to read from.

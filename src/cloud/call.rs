@@ -1,5 +1,6 @@
 //! One call of the core, as one request of the SDK and back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_sdk_ec2::Client;
@@ -10,15 +11,15 @@ use aws_sdk_ec2::types::Address;
 use tokio::time::Instant;
 use tracing::Instrument;
 use vipward_core::{
-    AddressId, Association, AssociationId, CallOutcome, CallReply, CloudCall, GroupId, Holder,
-    Observation, Operation,
+    AddressId, AddressKind, Association, AssociationId, CallOutcome, CallReply, CloudCall, GroupId,
+    Holder, Observation, Operation,
 };
 
 use super::connections::Pool;
 use super::fence::Fence;
 use super::identity::Own;
 use super::outcome::{failed, of_error};
-use super::{AddressIds, Clock, Cloud, Cluster, Finished};
+use super::{AddressIds, Clock, Cloud, Cluster, Finished, secondary};
 
 /// An outcome, and the cloud's name for the request.
 pub(super) type Answer = (CallOutcome, Option<Arc<str>>);
@@ -95,8 +96,16 @@ impl Cloud {
             return (CallOutcome::NotStarted, None);
         }
         let answer = match &call.operation {
-            Operation::Describe { kind: _, addresses } => {
+            Operation::Describe { kind: AddressKind::ElasticIp, addresses } => {
                 describe(client, cluster, &own, call.group, addresses).await
+            }
+            Operation::Describe { kind: AddressKind::SecondaryIp, addresses } => {
+                match secondary::with_subnet(&self.shared, client, interface).await {
+                    Ok(own) => {
+                        secondary::describe(client, cluster, &own, call.group, addresses).await
+                    }
+                    Err(outcome) => (outcome, None),
+                }
             }
             Operation::Associate { address, reassociate } => {
                 let Some(ids) = cluster.address(call.group, *address) else {
@@ -104,11 +113,20 @@ impl Cloud {
                 };
                 associate(client, ids, interface, *reassociate, fence.clone()).await
             }
+            Operation::Assign { address, reassign } => {
+                let Some(ip) = cluster.secondary(call.group, *address) else {
+                    return (failed(NO_ADDRESS), None);
+                };
+                secondary::assign(client, ip, interface, *reassign, fence.clone()).await
+            }
+            Operation::Unassign { address, interface } => {
+                let Some(ip) = cluster.secondary(call.group, *address) else {
+                    return (failed(NO_ADDRESS), None);
+                };
+                secondary::unassign(client, ip, &interface.0, fence.clone()).await
+            }
             Operation::Disassociate { address: _, association } => {
                 disassociate(client, association, fence.clone()).await
-            }
-            Operation::Assign { .. } | Operation::Unassign { .. } => {
-                return (failed("secondary addresses are not in this version"), None);
             }
         };
         match fence {
@@ -122,7 +140,7 @@ impl Cloud {
 pub(super) const NOT_PERMITTED: &str = "UnauthorizedOperation";
 pub(super) const NO_CLIENT: &str = "the way to the cloud is not set up yet: no region is known; \
      set cloud.region or make instance metadata reachable";
-const NO_ADDRESS: &str = "the configuration has no such address";
+pub(super) const NO_ADDRESS: &str = "the configuration has no such address";
 
 /// Whether connections that are open may be dead now (see [`super::connections`]).
 fn way_out_may_have_changed(operation: &Operation, outcome: &CallOutcome) -> bool {
@@ -148,11 +166,14 @@ async fn associate(
     reassociate: bool,
     fence: Option<Fence>,
 ) -> Answer {
+    let AddressIds::ElasticIp { allocation_id, private_ip } = ids else {
+        return (failed(NO_ADDRESS), None);
+    };
     let call = client
         .associate_address()
-        .allocation_id(&ids.allocation_id)
+        .allocation_id(allocation_id)
         .network_interface_id(interface)
-        .set_private_ip_address(ids.private_ip.clone())
+        .set_private_ip_address(private_ip.clone())
         .allow_reassociation(reassociate);
     let sent = match fence {
         Some(fence) => call.customize().interceptor(fence).send().await,
@@ -189,7 +210,8 @@ pub(super) async fn describe(
 ) -> Answer {
     let mut call = client.describe_addresses();
     for address in addresses {
-        let Some(allocation) = cluster.allocation(group, *address) else {
+        let ids = cluster.address(group, *address);
+        let Some(allocation) = ids.and_then(AddressIds::allocation) else {
             return (failed(NO_ADDRESS), None);
         };
         call = call.allocation_ids(allocation);
@@ -197,7 +219,8 @@ pub(super) async fn describe(
     answer(call.send().await, |output| {
         let shown = output.addresses();
         let observe = |address: &AddressId| {
-            let allocation = cluster.allocation(group, *address).unwrap_or_default();
+            let ids = cluster.address(group, *address);
+            let allocation = ids.and_then(AddressIds::allocation).unwrap_or_default();
             let shown = shown.iter().find(|shown| shown.allocation_id() == Some(allocation));
             let shown = shown
                 .ok_or_else(|| format!("the answer to DescribeAddresses lacks {allocation}"))?;
@@ -218,7 +241,8 @@ fn observation(
     let interface = present(shown.network_interface_id());
     let instance = present(shown.instance_id());
     let holder = interface.as_deref().or(instance.as_deref()).map(|outside| {
-        node_of(cluster, own, interface.as_deref(), instance.as_deref())
+        let private = shown.private_ip_address();
+        node_of(cluster, own, interface.as_deref(), instance.as_deref(), private)
             .unwrap_or_else(|| Holder::Outside(outside.into()))
     });
     let association = match (present(shown.association_id()), holder) {
@@ -242,11 +266,15 @@ fn observation(
 }
 
 /// The node that an interface, or else an instance, belongs to.
-fn node_of(
+///
+/// Where only a peer's own instance metadata tells its ids, by the private address that is shown:
+/// that of one of its links.
+pub(super) fn node_of(
     cluster: &Cluster,
     own: &Own,
     interface: Option<&str>,
     instance: Option<&str>,
+    private: Option<&str>,
 ) -> Option<Holder> {
     let same = |known: Option<&str>, shown: Option<&str>| known.is_some() && known == shown;
     let find = |by: fn(&super::NodeIds) -> Option<&str>, mine: Option<&str>, shown| {
@@ -259,6 +287,16 @@ fn node_of(
     };
     find(|ids| ids.network_interface_id.as_deref(), own.interface_id.as_deref(), interface)
         .or_else(|| find(|ids| ids.instance_id.as_deref(), own.instance_id.as_deref(), instance))
+        .or_else(|| {
+            let private: IpAddr = private?.parse().ok()?;
+            let mut nodes = (0..).map(vipward_core::NodeId).zip(&cluster.nodes);
+            let linked = |(node, ids): &(vipward_core::NodeId, &super::NodeIds)| {
+                Some(*node) != cluster.me
+                    && ids.network_interface_id.is_none()
+                    && ids.links.contains(&private)
+            };
+            nodes.find(linked).map(|(node, _)| node)
+        })
         .map(Holder::Node)
 }
 
@@ -284,17 +322,17 @@ fn name_in_span(cluster: &Cluster, call: &CloudCall) {
     let span = tracing::Span::current();
     let group = cluster.groups.get(call.group.index());
     span.record("group", group.map_or("", |group| &*group.name));
-    let allocation = |address: &AddressId| cluster.allocation(call.group, *address);
+    let name = |address: &AddressId| cluster.name(call.group, *address);
     match &call.operation {
         Operation::Describe { kind: _, addresses } => {
-            let named: Vec<_> = addresses.iter().filter_map(allocation).collect();
+            let named: Vec<_> = addresses.iter().filter_map(name).collect();
             span.record("address", named.join(","));
         }
         Operation::Associate { address, .. }
         | Operation::Disassociate { address, .. }
         | Operation::Assign { address, .. }
         | Operation::Unassign { address, .. } => {
-            span.record("address", allocation(address).unwrap_or_default());
+            span.record("address", name(address).unwrap_or_default());
         }
     }
 }

@@ -32,8 +32,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use vipward_core::Random;
 
-use super::Shared;
 use super::client::http_client;
+use super::secondary::with_address;
+use super::{AddressIds, Shared};
 
 /// More than this are not kept open: a call beyond them pays for its own.
 const MOST: usize = 8;
@@ -116,28 +117,41 @@ impl Connections {
 
 impl Pool {
     /// Uses, and so opens, `count` connections at once. False if one of them did not work.
-    async fn warm(&self, count: usize, allocation: &str, within: Duration) -> bool {
+    async fn warm(&self, count: usize, address: &AddressIds, within: Duration) -> bool {
         let mut reads = JoinSet::new();
         for _ in 0..count {
-            let read = self.client.describe_addresses().allocation_ids(allocation);
-            reads.spawn(timeout(within, read.send()));
+            match address {
+                AddressIds::ElasticIp { allocation_id, .. } => {
+                    let read = self.client.describe_addresses().allocation_ids(allocation_id);
+                    let read = async move { came_back(read.send().await) };
+                    reads.spawn(timeout(within, read));
+                }
+                AddressIds::SecondaryIp { ip } => {
+                    let read = self.client.describe_network_interfaces().filters(with_address(*ip));
+                    let read = async move { came_back(read.send().await) };
+                    reads.spawn(timeout(within, read));
+                }
+            }
         }
         let mut all = true;
         while let Some(read) = reads.join_next().await {
-            // Any answer will do, a refusal too: it came over the connection.
-            all &= match read {
-                Ok(Ok(Ok(_))) => true,
-                Ok(Ok(Err(error))) => match error {
-                    SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => false,
-                    SdkError::ConstructionFailure(_)
-                    | SdkError::ResponseError(_)
-                    | SdkError::ServiceError(_) => true,
-                    _ => true,
-                },
-                Ok(Err(_)) | Err(_) => false,
-            };
+            all &= matches!(read, Ok(Ok(true)));
         }
         all
+    }
+}
+
+/// Any answer will do, a refusal too: it came over the connection.
+fn came_back<T, E, R>(read: Result<T, SdkError<E, R>>) -> bool {
+    match read {
+        Ok(_) => true,
+        Err(error) => match error {
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) => false,
+            SdkError::ConstructionFailure(_)
+            | SdkError::ResponseError(_)
+            | SdkError::ServiceError(_) => true,
+            _ => true,
+        },
     }
 }
 
@@ -179,7 +193,7 @@ async fn warm_once(shared: &Shared, connections: &Connections) -> bool {
     }
     let pool = connections.pool();
     let count = shared.concurrency().min(MOST);
-    let works = pool.warm(count, &address.allocation_id, within).await;
+    let works = pool.warm(count, address, within).await;
     if !works {
         connections.swap(&pool);
     }

@@ -15,6 +15,10 @@ const LONGEST_RETRY: Duration = Duration::from_secs(15);
 pub(super) struct Own {
     pub(super) instance_id: Option<Arc<str>>,
     pub(super) interface_id: Option<Arc<str>>,
+    /// The interface's subnet, once seen: where its secondary addresses are looked for.
+    pub(super) subnet: Option<Arc<str>>,
+    /// The interface's primary private address, once seen.
+    pub(super) primary: Option<std::net::Ipv4Addr>,
     /// Why they are not known.
     trouble: Option<Arc<str>>,
 }

@@ -8,7 +8,7 @@ use aws_config::imds;
 use aws_config::imds::client::error::ImdsError;
 use aws_config::provider_config::ProviderConfig;
 use tokio::sync::mpsc;
-use vipward_core::{GroupId, Input};
+use vipward_core::{AddressKind, GroupId, Input};
 
 use super::Cloud;
 use super::client::http_client;
@@ -56,9 +56,22 @@ impl Metadata {
         Ok(mac.filter(|mac| mac.chars().all(|c| c.is_ascii_hexdigit() || c == ':')))
     }
 
-    /// The public addresses of the interface with this MAC.
-    async fn public_addresses(&self, mac: &str) -> Result<Option<String>, String> {
-        self.get(&format!("network/interfaces/macs/{mac}/public-ipv4s")).await
+    /// The MAC of an interface, if it is the primary one.
+    pub(super) async fn mac_of(&self, interface: &str) -> Result<Option<String>, String> {
+        let primary = self.primary_interface().await?;
+        if primary.as_deref() != Some(interface) {
+            return Ok(None);
+        }
+        self.primary_mac().await
+    }
+
+    /// The addresses of the interface with this MAC: the public ones, and, where secondary
+    /// addresses move, the private ones.
+    async fn addresses(&self, mac: &str, private: bool) -> Result<[Option<String>; 2], String> {
+        let of = |what: &str| format!("network/interfaces/macs/{mac}/{what}");
+        let public = self.get(&of("public-ipv4s")).await?;
+        let private = if private { self.get(&of("local-ipv4s")).await? } else { None };
+        Ok([public, private])
     }
 
     /// One value; `None` if there is none of that name.
@@ -93,7 +106,7 @@ pub async fn instance_id(within: Duration) -> Option<String> {
     tokio::time::timeout(within, metadata.instance_id()).await.ok()?.ok().flatten()
 }
 
-/// Watches this machine's public addresses in its metadata, each second, and hints to read the
+/// Watches this machine's addresses in its metadata, each second, and hints to read the
 /// ownership of every group when they change (design 5.4). Only a hint: metadata may be late.
 /// Ends when nobody listens, or when there is no metadata to ask.
 pub async fn run_metadata_hint(cloud: Cloud, inputs: mpsc::Sender<Input>) {
@@ -107,13 +120,14 @@ pub async fn run_metadata_hint(cloud: Cloud, inputs: mpsc::Sender<Input>) {
             return;
         }
     };
-    let mut seen: Option<Option<String>> = None;
+    let mut seen = None;
     let mut tick = tokio::time::interval(HINT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !inputs.is_closed() {
         tick.tick().await;
         // A failure is no change; the next second asks again.
-        let Ok(now) = metadata.public_addresses(&mac).await else { continue };
+        let private = cloud.shared.cluster().has(AddressKind::SecondaryIp);
+        let Ok(now) = metadata.addresses(&mac, private).await else { continue };
         let changed = seen.as_ref().is_some_and(|before| *before != now);
         // A full queue drops the hint: what was seen stays as it was, and the next second hints.
         if !changed || hint(&cloud, &inputs) {

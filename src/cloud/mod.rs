@@ -23,19 +23,22 @@ mod outcome;
 mod preflight;
 mod reach;
 mod run;
+mod secondary;
 #[cfg(test)]
 mod tests;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
-use vipward_core::{AddressId, CallOutcome, GroupId, NodeId, Timestamp};
+use vipward_core::{AddressId, AddressKind, CallOutcome, GroupId, NodeId, Timestamp};
 
 pub use client::CloudStartError;
 pub use metadata::{instance_id, run_metadata_hint};
 pub use run::{run, run_preflight};
+pub use secondary::Mac;
 
 use connections::Connections;
 use credentials::Ahead;
@@ -96,6 +99,8 @@ pub struct NodeIds {
     pub instance_id: Option<String>,
     /// The interface that its addresses are associated with.
     pub network_interface_id: Option<String>,
+    /// The addresses of its links.
+    pub links: Vec<IpAddr>,
 }
 
 /// A group's addresses.
@@ -111,17 +116,74 @@ pub struct GroupAddresses {
 
 /// An address's ids in the cloud.
 #[derive(Clone, Debug)]
-pub struct AddressIds {
-    /// Of an elastic IP.
-    pub allocation_id: String,
-    /// This node's private address that it is bound to; the primary one if absent.
-    pub private_ip: Option<String>,
+pub enum AddressIds {
+    /// An elastic IP.
+    ElasticIp {
+        /// Its allocation.
+        allocation_id: String,
+        /// This node's private address that it is bound to; the primary one if absent.
+        private_ip: Option<String>,
+    },
+    /// A secondary private address.
+    SecondaryIp {
+        /// The address.
+        ip: Ipv4Addr,
+    },
+}
+
+impl AddressIds {
+    /// As people and logs call it.
+    fn name(&self) -> String {
+        match self {
+            Self::ElasticIp { allocation_id, .. } => allocation_id.clone(),
+            Self::SecondaryIp { ip } => ip.to_string(),
+        }
+    }
+
+    /// The allocation of an elastic IP.
+    fn allocation(&self) -> Option<&str> {
+        match self {
+            Self::ElasticIp { allocation_id, .. } => Some(allocation_id),
+            Self::SecondaryIp { .. } => None,
+        }
+    }
+
+    fn kind(&self) -> AddressKind {
+        match self {
+            Self::ElasticIp { .. } => AddressKind::ElasticIp,
+            Self::SecondaryIp { .. } => AddressKind::SecondaryIp,
+        }
+    }
 }
 
 impl Cluster {
-    /// The allocation id of an address, if there is one of that id.
-    fn allocation(&self, group: GroupId, address: AddressId) -> Option<&str> {
-        Some(&self.address(group, address)?.allocation_id)
+    /// An address's name, if there is one of that id.
+    fn name(&self, group: GroupId, address: AddressId) -> Option<String> {
+        Some(self.address(group, address)?.name())
+    }
+
+    /// Whether this node may hold an address of that kind.
+    fn has(&self, kind: AddressKind) -> bool {
+        let mut mine = self.groups.iter().filter(|group| group.mine);
+        mine.any(|group| group.addresses.iter().any(|address| address.kind() == kind))
+    }
+
+    /// Whether an elastic IP of this node is bound to a secondary address of it.
+    fn binds_private(&self) -> bool {
+        let mut mine = self.groups.iter().filter(|group| group.mine);
+        mine.any(|group| {
+            group
+                .addresses
+                .iter()
+                .any(|address| matches!(address, AddressIds::ElasticIp { private_ip: Some(_), .. }))
+        })
+    }
+
+    fn secondary(&self, group: GroupId, address: AddressId) -> Option<Ipv4Addr> {
+        match self.address(group, address)? {
+            AddressIds::SecondaryIp { ip } => Some(*ip),
+            AddressIds::ElasticIp { .. } => None,
+        }
     }
 
     fn address(&self, group: GroupId, address: AddressId) -> Option<&AddressIds> {
@@ -165,6 +227,8 @@ struct Shared {
     doubt: Notify,
     cluster: watch::Sender<Arc<Cluster>>,
     own: watch::Sender<Own>,
+    /// The MAC of this node's interface, once known.
+    mac: watch::Sender<Option<Mac>>,
     /// `None` until region and credential chain are set up.
     connections: watch::Sender<Option<Arc<Connections>>>,
     credentials: Ahead,
@@ -200,6 +264,7 @@ impl Cloud {
         let shared = Arc::new(Shared {
             own: watch::Sender::new(Own::of_file(&settings.cluster)),
             cluster: watch::Sender::new(Arc::new(settings.cluster.clone())),
+            mac: watch::Sender::new(None),
             connections: watch::Sender::new(None),
             credentials: Ahead::default(),
             metadata,
@@ -248,6 +313,12 @@ impl Cloud {
         self.shared.own.borrow().instance_id.clone()
     }
 
+    /// The MAC address of this node's network interface: `None` until it is known.
+    #[must_use]
+    pub fn own_mac(&self) -> watch::Receiver<Option<Mac>> {
+        self.shared.mac.subscribe()
+    }
+
     /// This node's network interface id, from the file or instance metadata, once known.
     #[must_use]
     pub fn own_interface_id(&self) -> Option<Arc<str>> {
@@ -276,7 +347,11 @@ impl Shared {
 async fn upkeep(shared: Arc<Shared>) {
     let ready = async {
         let source = client::start(&shared).await;
-        tokio::join!(shared.credentials.keep(source), connections::keep_warm(&shared));
+        tokio::join!(
+            shared.credentials.keep(source),
+            connections::keep_warm(&shared),
+            secondary::learn_own(&shared),
+        );
     };
     tokio::join!(identity::resolve(&shared), ready);
 }

@@ -11,15 +11,18 @@ use aws_sdk_ec2::Client;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use vipward_core::{
-    AddressId, Association, AssociationId, CallOutcome, CallReply, GroupId, Holder, Observation,
+    AddressId, AddressKind, Association, AssociationId, CallOutcome, CallReply, GroupId, Holder,
+    Observation, Operation,
 };
 
 use super::call::{NO_CLIENT, NOT_PERMITTED, answer, describe};
 use super::identity::Own;
-use super::{AddressIds, Cloud, Cluster, GroupAddresses, reach};
+use super::{AddressIds, Cloud, Cluster, GroupAddresses, reach, secondary};
 
 /// Credentials that end sooner than this, although they are renewed at half of their life.
 const EXPIRING: Duration = Duration::from_secs(5 * 60);
+/// The call that shows a node's own interface, and who has a secondary address.
+const LOOK: &str = "DescribeNetworkInterfaces";
 /// Calls at once, so that the preflight of many addresses is not throttled for its own sake.
 const AT_ONCE: usize = 4;
 
@@ -51,12 +54,28 @@ impl Cloud {
             return problems;
         }
         let pool = connections.pool();
-        let tried = Tried {
-            client: pool.client.clone(),
-            within: self.shared.settings.call_timeout,
-            cluster: &cluster,
-            own: &own,
+        let within = self.shared.settings.call_timeout;
+        let secondary = cluster.has(AddressKind::SecondaryIp);
+        let own = if secondary {
+            let look = secondary::with_subnet(&self.shared, &pool.client, &interface);
+            match timeout(within, look).await.unwrap_or(Err(CallOutcome::Timeout)) {
+                Ok(own) => own,
+                Err(outcome) => {
+                    self.refresh_credentials_after(&outcome);
+                    if outcome == CallOutcome::Timeout {
+                        connections.replace(&pool);
+                    }
+                    problems.extend(problem(LOOK, &interface, &outcome, within));
+                    return problems;
+                }
+            }
+        } else {
+            own
         };
+        let tried = Tried { client: pool.client.clone(), within, cluster: &cluster, own: &own };
+        if secondary {
+            problems.extend(tried.try_secondary(&interface).await);
+        }
         for (group, _) in groups {
             match tried.read(group).await {
                 Ok(seen) => {
@@ -121,27 +140,42 @@ struct Unread {
 impl Tried<'_> {
     /// Reads all addresses of a group, one by one where the answer would not tell which is wrong.
     async fn read(&self, group: GroupId) -> Result<Vec<Observation>, Unread> {
-        let count = self.cluster.groups.get(group.index()).map_or(0, |g| g.addresses.len());
-        let all: Vec<_> = (0..).map(AddressId).take(count).collect();
-        let outcome = match self.describe(group, &all).await {
+        let mut seen = Vec::new();
+        for kind in AddressKind::ALL {
+            let addresses = self.cluster.groups.get(group.index()).map(|g| &g.addresses);
+            let all: Vec<_> = (0..)
+                .map(AddressId)
+                .zip(addresses.into_iter().flatten())
+                .filter_map(|(id, address)| (address.kind() == kind).then_some(id))
+                .collect();
+            if !all.is_empty() {
+                seen.extend(self.read_kind(group, kind, &all).await?);
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn read_kind(
+        &self,
+        group: GroupId,
+        kind: AddressKind,
+        all: &[AddressId],
+    ) -> Result<Vec<Observation>, Unread> {
+        let operation = Operation::Describe { kind, addresses: Vec::new() }.as_str();
+        let outcome = match self.describe(group, kind, all).await {
             Ok(seen) => return Ok(seen),
             Err(outcome) => outcome,
         };
         let mut sentences = Vec::new();
         if matches!(outcome, CallOutcome::Refused { .. }) {
-            for address in &all {
-                if let Err(outcome) = self.describe(group, &[*address]).await {
-                    let allocation = self.cluster.allocation(group, *address).unwrap_or_default();
-                    sentences.extend(problem(
-                        "DescribeAddresses",
-                        allocation,
-                        &outcome,
-                        self.within,
-                    ));
+            for address in all {
+                if let Err(outcome) = self.describe(group, kind, &[*address]).await {
+                    let name = self.cluster.name(group, *address).unwrap_or_default();
+                    sentences.extend(problem(operation, &name, &outcome, self.within));
                 }
             }
         } else {
-            sentences.extend(problem("DescribeAddresses", "", &outcome, self.within));
+            sentences.extend(problem(operation, "", &outcome, self.within));
         }
         Err(Unread { outcome, sentences })
     }
@@ -149,9 +183,18 @@ impl Tried<'_> {
     async fn describe(
         &self,
         group: GroupId,
+        kind: AddressKind,
         addresses: &[AddressId],
     ) -> Result<Vec<Observation>, CallOutcome> {
-        let read = describe(&self.client, self.cluster, self.own, group, addresses);
+        let (client, cluster, own) = (&self.client, self.cluster, self.own);
+        let read = async {
+            match kind {
+                AddressKind::ElasticIp => describe(client, cluster, own, group, addresses).await,
+                AddressKind::SecondaryIp => {
+                    secondary::describe(client, cluster, own, group, addresses).await
+                }
+            }
+        };
         match timeout(self.within, read).await {
             Ok((CallOutcome::Ok(CallReply::Described(seen)), _)) => Ok(seen),
             Ok((outcome, _)) => Err(outcome),
@@ -183,7 +226,25 @@ impl Tried<'_> {
         held.map(|problem| sentence(&problem)).collect()
     }
 
-    /// Tries the calls of a claim on every address of the group.
+    /// Tries the calls of a claim on secondary addresses: once for all of them, since what is
+    /// tried is none of them.
+    async fn try_secondary(&self, interface: &str) -> Vec<String> {
+        let Some(primary) = self.own.primary else {
+            return vec![sentence(&format!(
+                "EC2 does not show the primary private address of {interface}, so it cannot be \
+                 tried whether this node may assign addresses to it: correct its \
+                 network_interface_id"
+            ))];
+        };
+        let tried = secondary::try_calls(&self.client, interface, primary, self.within).await;
+        let found = |(operation, outcome): (&str, CallOutcome)| {
+            let permitted = secondary::refused_for_content(&outcome);
+            (!permitted).then(|| problem(operation, interface, &outcome, self.within)).flatten()
+        };
+        tried.into_iter().filter_map(found).collect()
+    }
+
+    /// Tries the calls of a claim on every elastic IP of the group.
     async fn try_calls(
         &self,
         group: GroupId,
@@ -195,14 +256,15 @@ impl Tried<'_> {
         for seen in seen {
             let Some(ids) = self.cluster.address(group, seen.address) else { continue };
             let (client, within) = (self.client.clone(), self.within);
-            let (ids, interface) = (ids.clone(), Arc::clone(interface));
+            let AddressIds::ElasticIp { allocation_id, private_ip } = ids.clone() else { continue };
+            let (ids, interface) = ((allocation_id, private_ip), Arc::clone(interface));
             let association = seen.association.map(|association| association.id);
             if tries.len() >= AT_ONCE
                 && let Some(Ok(found)) = tries.join_next().await
             {
                 problems.push(found);
             }
-            tries.spawn(try_address(client, ids, interface, association, within));
+            tries.spawn(try_elastic(client, ids, interface, association, within));
         }
         while let Some(tried) = tries.join_next().await {
             problems.extend(tried);
@@ -211,15 +273,14 @@ impl Tried<'_> {
     }
 }
 
-/// Tries the two calls of a claim on one address.
-async fn try_address(
+/// Tries the two calls of a claim on an elastic IP.
+async fn try_elastic(
     client: Client,
-    ids: AddressIds,
+    (allocation, private_ip): (String, Option<String>),
     interface: Arc<str>,
     association: Option<AssociationId>,
     within: Duration,
 ) -> Vec<String> {
-    let AddressIds { allocation_id: allocation, private_ip } = ids;
     let associate = client
         .associate_address()
         .dry_run(true)

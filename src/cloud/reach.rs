@@ -76,7 +76,8 @@ fn moving_way_out(
     let association = from.association().filter(|_| from.primary() == Some(true))?;
     let public = association.public_ip().unwrap_or("its public address");
     let mut moving = cluster.groups.iter().filter(|g| g.mine).flat_map(|g| &g.addresses);
-    let moves = moving.any(|a| association.allocation_id() == Some(&*a.allocation_id));
+    let moves =
+        moving.any(|a| a.allocation().is_some_and(|id| association.allocation_id() == Some(id)));
     let automatic = association.ip_owner_id() == Some("amazon");
     (moves || automatic).then(|| {
         sentence(&format!(
@@ -149,8 +150,10 @@ mod tests {
     }
 
     fn hint(shown: &NetworkInterface, endpoint: IpAddr, source: &str) -> Option<String> {
-        let addresses =
-            vec![AddressIds { allocation_id: "eipalloc-1".to_owned(), private_ip: None }];
+        let addresses = vec![AddressIds::ElasticIp {
+            allocation_id: "eipalloc-1".to_owned(),
+            private_ip: None,
+        }];
         let group = GroupAddresses { mine: true, addresses, ..GroupAddresses::default() };
         let cluster = Cluster { groups: vec![group], ..Cluster::default() };
         moving_way_out(&cluster, "eni-a", shown, endpoint, source.parse().unwrap())

@@ -98,6 +98,13 @@ pub enum Address {
         /// By node's name, the private address that it is bound to; the primary one if absent.
         private_ip: BTreeMap<String, Ipv4Addr>,
     },
+    /// A secondary private address of the subnet that the balancers share.
+    SecondaryIp {
+        /// The address.
+        ip: Ipv4Addr,
+        /// The kernel's interface; the one with the network interface's MAC if absent.
+        interface: Option<String>,
+    },
 }
 
 /// The cloud that holds the addresses.
@@ -178,6 +185,11 @@ pub enum CheckKind {
     },
     /// A process runs.
     Process {
+        /// Its name.
+        name: String,
+    },
+    /// A network interface can pass packets.
+    Interface {
         /// Its name.
         name: String,
     },
@@ -382,6 +394,7 @@ impl Address {
     fn kind(&self) -> core::AddressKind {
         match self {
             Self::ElasticIp { .. } => core::AddressKind::ElasticIp,
+            Self::SecondaryIp { .. } => core::AddressKind::SecondaryIp,
         }
     }
 }

@@ -324,7 +324,7 @@ impl Daemon {
         orders: mpsc::Receiver<vipward_core::Hook>,
     ) -> RunningHooks {
         let Identified { config, me, name } = &self.identified;
-        let settings = translate::kernel(config, *me);
+        let settings = translate::kernel(config, *me, self.cloud.own_mac());
         self.tasks.spawn(kernel::run(settings, wanted, self.inputs.clone(), self.stop.clone()));
         let (settings, current) = watch::channel(Arc::new(translate::hooks(config, name)));
         let told = Arc::new(HookTold {

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vipward_core::{BootId, NodeId};
+use vipward_core::{AddressId, BootId, GroupId, NodeId};
 
 use crate::checks;
 use crate::cloud;
@@ -47,6 +47,9 @@ pub(crate) fn names(config: &Config, me: NodeId, boot: BootId) -> Names {
                     .map(|address| match address {
                         Address::ElasticIp { allocation_id, .. } => {
                             AddressNames { kind: "elastic-ip", id: allocation_id.clone() }
+                        }
+                        Address::SecondaryIp { ip, .. } => {
+                            AddressNames { kind: "secondary-ip", id: ip.to_string() }
                         }
                     })
                     .collect(),
@@ -110,6 +113,7 @@ pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
                 may_hold: !node.witness,
                 instance_id: node.instance_id.clone(),
                 network_interface_id: node.network_interface_id.clone(),
+                links: node.links.iter().map(SocketAddr::ip).collect(),
             })
             .collect(),
         groups: config
@@ -122,14 +126,19 @@ pub(crate) fn cluster(config: &Config, me: NodeId) -> cloud::Cluster {
                     .addresses
                     .iter()
                     .map(|address| match address {
-                        Address::ElasticIp { allocation_id, private_ip } => cloud::AddressIds {
-                            allocation_id: allocation_id.clone(),
-                            private_ip: config
-                                .nodes
-                                .get(me.index())
-                                .and_then(|node| private_ip.get(&node.name))
-                                .map(ToString::to_string),
-                        },
+                        Address::ElasticIp { allocation_id, private_ip } => {
+                            cloud::AddressIds::ElasticIp {
+                                allocation_id: allocation_id.clone(),
+                                private_ip: config
+                                    .nodes
+                                    .get(me.index())
+                                    .and_then(|node| private_ip.get(&node.name))
+                                    .map(ToString::to_string),
+                            }
+                        }
+                        Address::SecondaryIp { ip, .. } => {
+                            cloud::AddressIds::SecondaryIp { ip: *ip }
+                        }
                     })
                     .collect(),
             })
@@ -162,6 +171,7 @@ pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, St
             config::CheckKind::Tcp { addr } => checks::CheckKind::Tcp(addr.to_string()),
             config::CheckKind::Command { argv } => checks::CheckKind::Command(argv.clone()),
             config::CheckKind::Process { name } => checks::CheckKind::Process(name.clone()),
+            config::CheckKind::Interface { name } => checks::CheckKind::Interface(name.clone()),
             config::CheckKind::Unit { name } => {
                 checks::CheckKind::Unit { name: name.clone(), system_bus: checks::system_bus() }
             }
@@ -172,8 +182,33 @@ pub(crate) fn checks(config: &Config, me: NodeId) -> Result<checks::Settings, St
     Ok(checks::Settings { checks: checks.collect::<Result<_, String>>()? })
 }
 
-pub(crate) fn kernel(_config: &Config, _me: NodeId) -> kernel::Settings {
-    kernel::Settings::default()
+/// What the kernel may have: secondary addresses as the core orders, and the private addresses of
+/// this node that elastic IPs are bound to, always.
+pub(crate) fn kernel(config: &Config, me: NodeId, mac: kernel::Mac) -> kernel::Settings {
+    let name = config.nodes.get(me.index()).map(|node| node.name.as_str());
+    let mut addresses = Vec::new();
+    for (id, group) in (0..).map(GroupId).zip(&config.groups) {
+        if !group.priorities.get(me.index()).is_some_and(Option::is_some) {
+            continue;
+        }
+        for (address, kind) in (0..).map(AddressId).zip(&group.addresses) {
+            addresses.extend(match kind {
+                Address::ElasticIp { private_ip, .. } => {
+                    name.and_then(|name| private_ip.get(name)).map(|ip| kernel::Address {
+                        ip: *ip,
+                        interface: None,
+                        keep: kernel::Keep::Always,
+                    })
+                }
+                Address::SecondaryIp { ip, interface } => Some(kernel::Address {
+                    ip: *ip,
+                    interface: interface.clone(),
+                    keep: kernel::Keep::Ordered(id, address),
+                }),
+            });
+        }
+    }
+    kernel::Settings { addresses, mac }
 }
 
 pub(crate) fn hooks(config: &Config, node: &str) -> hooks::Settings {
@@ -238,4 +273,61 @@ pub(crate) fn fixed(current: &Config, new: &Config) -> Vec<String> {
     refuse("[state]", current.state == new.state);
     refuse("[telemetry]", current.telemetry == new.telemetry);
     refusals
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[test]
+    fn the_edges_get_of_each_address_what_they_need() {
+        // Given a node that may hold one address of each kind, and another that it may not,
+        let text = r#"cluster = "c"
+nodes = [
+  { name = "a", links = ["10.0.1.10:1"] },
+  { name = "b", links = ["10.0.1.11:1"] },
+  { name = "w", role = "witness", links = ["10.0.1.12:1"] },
+]
+[[groups]]
+name = "g"
+priority = { a = 2, b = 1 }
+addresses = [
+  { kind = "elastic-ip", allocation_id = "eipalloc-0a", private_ip = { a = "10.0.1.20" } },
+  { kind = "secondary-ip", ip = "10.0.1.50", interface = "eth1" },
+]
+[[groups]]
+name = "h"
+priority = { b = 1 }
+addresses = [{ kind = "secondary-ip", ip = "10.0.1.51" }]
+"#;
+        let config = config::parse(text, "vipward.toml").unwrap();
+        let mac = watch::channel(None).1;
+        // then its kernel may have its own ones, each when it should,
+        let settings = kernel(&config, NodeId(0), mac);
+        let own = |ip: [u8; 4], interface: Option<&str>, keep| kernel::Address {
+            ip: ip.into(),
+            interface: interface.map(str::to_owned),
+            keep,
+        };
+        let ordered = kernel::Keep::Ordered(GroupId(0), AddressId(1));
+        let expected = [
+            own([10, 0, 1, 20], None, kernel::Keep::Always),
+            own([10, 0, 1, 50], Some("eth1"), ordered),
+        ];
+        assert_eq!(settings.addresses, expected);
+        // and the cloud knows every group, and which are its own.
+        let groups = cluster(&config, NodeId(0)).groups;
+        assert_eq!(groups.iter().map(|group| group.mine).collect::<Vec<_>>(), [true, false]);
+        let [
+            cloud::AddressIds::ElasticIp { private_ip, .. },
+            cloud::AddressIds::SecondaryIp { ip },
+        ] = groups[0].addresses.as_slice()
+        else {
+            panic!("{groups:?}");
+        };
+        assert_eq!(private_ip.as_deref(), Some("10.0.1.20"));
+        assert_eq!(ip.to_string(), "10.0.1.50");
+    }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Call {
     AssociateAddress(Associate),
     DisassociateAddress { association: String },
     AllocateAddress,
+    AssignPrivateIpAddresses(Assign),
+    UnassignPrivateIpAddresses { interface: String, private_ips: Vec<Ipv4Addr> },
     DescribeAddresses { ids: Vec<String>, public_ips: Vec<String>, filters: Vec<Filter> },
     DescribeNetworkInterfaces { ids: Vec<String>, filters: Vec<Filter> },
     DescribeInstances { ids: Vec<String>, filters: Vec<Filter> },
@@ -42,6 +44,18 @@ pub(crate) struct Associate {
     /// True when absent: in a VPC an address moves unless that is forbidden.
     pub(crate) reassociate: bool,
 }
+
+/// The parameters of `AssignPrivateIpAddresses`; a mere number of addresses is not understood.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Assign {
+    pub(crate) interface: String,
+    pub(crate) private_ips: Vec<Ipv4Addr>,
+    /// False when absent: an address of another interface stays there unless it is to move.
+    pub(crate) reassign: bool,
+}
+
+/// What changes the private addresses of an interface.
+const ASSIGNING: [&str; 2] = ["AssignPrivateIpAddresses", "UnassignPrivateIpAddresses"];
 
 /// With what an address is to be associated.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,6 +76,11 @@ impl Request {
         let action = parameters.remove("Action").unwrap_or_default();
         parameters.remove("Version");
         let call = Call::parse(&action, &parameters);
+        // These two have no such parameter.
+        if ASSIGNING.contains(&&*action) && parameters.contains_key("DryRun") {
+            let call = Err(Ec2Error::unknown_parameter("DryRun"));
+            return Self { action, dry_run: false, call, parameters };
+        }
         match flag(&parameters, "DryRun") {
             Ok(dry_run) => Self { action, dry_run: dry_run.unwrap_or(false), call, parameters },
             Err(error) => Self { action, dry_run: false, call: Err(error), parameters },
@@ -71,11 +90,35 @@ impl Request {
     /// Whether the call, if nothing refuses it, changes who holds what.
     pub(crate) fn mutates(&self) -> bool {
         let mutating = ["AssociateAddress", "DisassociateAddress", "AllocateAddress"];
-        !self.dry_run && mutating.contains(&self.action.as_str())
+        let action = self.action.as_str();
+        !self.dry_run && (mutating.contains(&action) || ASSIGNING.contains(&action))
     }
 }
 
+/// What a call that changes something names.
+pub(crate) enum To<'a> {
+    Interface(&'a str),
+    Instance(&'a str),
+}
+
 impl Call {
+    /// The interface or instance that the call is about, if it changes something there.
+    pub(crate) fn target(&self) -> Option<To<'_>> {
+        match self {
+            Self::AssociateAddress(associate) => Some(match &associate.target {
+                Target::Interface(id) => To::Interface(id),
+                Target::Instance(id) => To::Instance(id),
+            }),
+            Self::AssignPrivateIpAddresses(Assign { interface, .. })
+            | Self::UnassignPrivateIpAddresses { interface, .. } => Some(To::Interface(interface)),
+            Self::DisassociateAddress { .. }
+            | Self::AllocateAddress
+            | Self::DescribeAddresses { .. }
+            | Self::DescribeNetworkInterfaces { .. }
+            | Self::DescribeInstances { .. } => None,
+        }
+    }
+
     fn parse(action: &str, parameters: &Parameters) -> Result<Self, Ec2Error> {
         match action {
             "AssociateAddress" => Ok(Self::AssociateAddress(Associate::parse(parameters)?)),
@@ -83,6 +126,15 @@ impl Call {
                 association: required(parameters, "AssociationId")?,
             }),
             "AllocateAddress" => Ok(Self::AllocateAddress),
+            "AssignPrivateIpAddresses" => Ok(Self::AssignPrivateIpAddresses(Assign {
+                interface: required(parameters, "NetworkInterfaceId")?,
+                private_ips: private_ips(parameters)?,
+                reassign: flag(parameters, "AllowReassignment")?.unwrap_or(false),
+            })),
+            "UnassignPrivateIpAddresses" => Ok(Self::UnassignPrivateIpAddresses {
+                interface: required(parameters, "NetworkInterfaceId")?,
+                private_ips: private_ips(parameters)?,
+            }),
             "DescribeAddresses" => Ok(Self::DescribeAddresses {
                 ids: list(parameters, "AllocationId"),
                 public_ips: list(parameters, "PublicIp"),
@@ -118,13 +170,26 @@ impl Associate {
             };
         let private_ip = match value(parameters, "PrivateIpAddress") {
             None => None,
-            Some(text) => Some(text.parse().map_err(|_| {
-                Ec2Error::invalid_parameter(format!("Address {text} is not a valid IPv4 address"))
-            })?),
+            Some(text) => Some(ipv4(&text)?),
         };
         let reassociate = flag(parameters, "AllowReassociation")?.unwrap_or(true);
         Ok(Self { allocation, target, private_ip, reassociate })
     }
+}
+
+fn ipv4(text: &str) -> Result<Ipv4Addr, Ec2Error> {
+    text.parse().map_err(|_| {
+        Ec2Error::invalid_parameter(format!("Address {text} is not a valid IPv4 address"))
+    })
+}
+
+/// At least one.
+fn private_ips(parameters: &Parameters) -> Result<Vec<Ipv4Addr>, Ec2Error> {
+    let texts = list(parameters, "PrivateIpAddress");
+    if texts.is_empty() {
+        return Err(Ec2Error::missing_parameter("PrivateIpAddress"));
+    }
+    texts.iter().map(|text| ipv4(text)).collect()
 }
 
 fn value(parameters: &Parameters, name: &str) -> Option<String> {

@@ -99,7 +99,9 @@ impl Cloud {
         InterfaceView {
             id: id.to_owned(),
             instance: interface.instance.clone(),
-            addresses: interface.private_ips.iter().map(|ip| (*ip, associated(*ip))).collect(),
+            subnet: interface.subnet(),
+            mac: interface.mac(),
+            addresses: interface.private_ips(at).iter().map(|ip| (*ip, associated(*ip))).collect(),
         }
     }
 }
@@ -151,6 +153,8 @@ fn interface_values(view: &InterfaceView, name: &str) -> Option<Vec<String>> {
     match name {
         "network-interface-id" => Some(vec![view.id.clone()]),
         "attachment.instance-id" => Some(view.instance.iter().cloned().collect()),
+        "subnet-id" => Some(vec![view.subnet.clone()]),
+        "mac-address" => Some(vec![view.mac.clone()]),
         "status" => Some(vec![view.status().to_owned()]),
         "private-ip-address" => Some(vec![view.primary().to_string()]),
         "addresses.private-ip-address" => {

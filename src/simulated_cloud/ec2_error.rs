@@ -76,6 +76,19 @@ impl Ec2Error {
         Self::new(400, "Resource.AlreadyAssociated", message)
     }
 
+    pub(crate) fn unknown_parameter(name: &str) -> Self {
+        Self::new(400, "UnknownParameter", format!("The parameter {name} is not recognized"))
+    }
+
+    pub(crate) fn move_not_allowed(ip: std::net::Ipv4Addr) -> Self {
+        Self::invalid_parameter(format!("[{ip}] assigned, but move is not allowed."))
+    }
+
+    pub(crate) fn private_address_limit_exceeded(interface: &str) -> Self {
+        let message = format!("Number of private addresses will exceed limit of {interface}.");
+        Self::new(400, "PrivateIpAddressLimitExceeded", message)
+    }
+
     pub(crate) fn address_limit_exceeded() -> Self {
         let message = "The maximum number of addresses has been reached.";
         Self::new(400, "AddressLimitExceeded", message)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vipward_core::{Random, Timestamp};
 
-use super::call::{Call, Request, Target};
+use super::call::{Call, Request, To};
 use super::ec2_error::Ec2Error;
 use super::faults::{Answer, Fault, Faults, Selector, Throttle};
 use super::record::{Caller, Entry, Outcome, Record};
@@ -128,6 +128,7 @@ impl Engine {
                 }
                 Ok(
                     Reply::Disassociated
+                    | Reply::Assigned { .. }
                     | Reply::Allocated { .. }
                     | Reply::Addresses(_)
                     | Reply::Interfaces(_)
@@ -239,7 +240,9 @@ impl Effect {
             | Call::DescribeInstances { .. } => self.stale,
             Call::AssociateAddress(_)
             | Call::DisassociateAddress { .. }
-            | Call::AllocateAddress => Duration::ZERO,
+            | Call::AllocateAddress
+            | Call::AssignPrivateIpAddresses(_)
+            | Call::UnassignPrivateIpAddresses { .. } => Duration::ZERO,
         }
     }
 }
@@ -299,14 +302,13 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     fn new(cloud: &'a Cloud, caller: &'a Caller, request: &'a Request) -> Self {
         let (mut interfaces, mut instances) = (Vec::new(), Vec::new());
-        if let Ok(Call::AssociateAddress(associate)) = &request.call {
-            match &associate.target {
-                Target::Interface(id) => interfaces.push(id.as_str()),
-                Target::Instance(id) => {
-                    instances.push(id.as_str());
-                    interfaces.extend(cloud.interfaces_of(id).into_iter().map(String::as_str));
-                }
+        match request.call.as_ref().ok().and_then(Call::target) {
+            Some(To::Interface(id)) => interfaces.push(id),
+            Some(To::Instance(id)) => {
+                instances.push(id);
+                interfaces.extend(cloud.interfaces_of(id).into_iter().map(String::as_str));
             }
+            None => {}
         }
         let calls_from = |interface: &Interface| {
             interface.private_ips.iter().any(|ip| caller.source == Some((*ip).into()))

@@ -21,6 +21,7 @@ mod ec2_error;
 mod engine;
 mod exchange;
 mod faults;
+mod private;
 mod record;
 mod reply;
 mod resources;
@@ -33,6 +34,8 @@ mod admin_tests;
 mod client_tests;
 #[cfg(test)]
 mod engine_tests;
+#[cfg(test)]
+mod private_tests;
 #[cfg(test)]
 mod state_tests;
 

@@ -11,9 +11,19 @@ const ACCOUNT: &str = "123456789012";
 /// What a call that was not refused answers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Reply {
-    Associated { association_id: String },
+    Associated {
+        association_id: String,
+    },
+    /// Or unassigned: neither tells more than that it was done.
     Disassociated,
-    Allocated { allocation_id: String, public_ip: Ipv4Addr },
+    Assigned {
+        interface: String,
+        private_ips: Vec<Ipv4Addr>,
+    },
+    Allocated {
+        allocation_id: String,
+        public_ip: Ipv4Addr,
+    },
     Addresses(Vec<AddressView>),
     Interfaces(Vec<InterfaceView>),
     Instances(Vec<InstanceView>),
@@ -32,6 +42,8 @@ pub(crate) struct AddressView {
 pub(crate) struct InterfaceView {
     pub(crate) id: String,
     pub(crate) instance: Option<String>,
+    pub(crate) subnet: String,
+    pub(crate) mac: String,
     /// Its addresses, the primary one first, each with the elastic IP associated with it.
     pub(crate) addresses: Vec<(Ipv4Addr, Option<AddressView>)>,
 }
@@ -66,6 +78,13 @@ impl Reply {
                 xml.text("associationId", association_id);
             }
             Self::Disassociated => xml.text("return", "true"),
+            Self::Assigned { interface, private_ips } => {
+                xml.text("networkInterfaceId", interface);
+                xml.list("assignedPrivateIpAddressesSet", private_ips, |ip, xml| {
+                    xml.text("privateIpAddress", &ip.to_string());
+                });
+                xml.text("return", "true");
+            }
             Self::Allocated { allocation_id, public_ip } => {
                 xml.text("publicIp", &public_ip.to_string());
                 xml.text("domain", "vpc");
@@ -133,6 +152,8 @@ impl InterfaceView {
     fn write(&self, xml: &mut Xml) {
         xml.text("networkInterfaceId", &self.id);
         xml.text("ownerId", ACCOUNT);
+        xml.text("subnetId", &self.subnet);
+        xml.text("macAddress", &self.mac);
         xml.text("status", self.status());
         xml.text("sourceDestCheck", "true");
         xml.text("interfaceType", "interface");

@@ -1,6 +1,6 @@
 //! What exists in the cloud: given at its start, added later, or adopted when first named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
@@ -174,6 +174,10 @@ impl Cloud {
             Call::DescribeInstances { ids, .. } => {
                 ids.iter().for_each(|id| self.adopt_instance(id, None));
             }
+            Call::AssignPrivateIpAddresses(assign) => self.adopt_interface(&assign.interface, None),
+            Call::UnassignPrivateIpAddresses { interface, .. } => {
+                self.adopt_interface(interface, None);
+            }
             Call::DisassociateAddress { .. } | Call::AllocateAddress => {}
         }
     }
@@ -191,7 +195,8 @@ impl Cloud {
         if !self.interfaces.contains_key(id) && self.interfaces.len() < RESOURCES_MAX {
             let instance = Some(format!("i-{number}"));
             let private_ips = vec![self.free_private_ip()];
-            let interface = Interface { instance, private_ips, adopted: true };
+            let past = VecDeque::new();
+            let interface = Interface { instance, private_ips, past, adopted: true };
             self.interfaces.insert(id.to_owned(), interface);
         }
         if let (Some(ip), Some(interface)) = (private_ip, self.interfaces.get_mut(id))
@@ -259,7 +264,8 @@ impl Cloud {
         } else {
             spec.private_ips.clone()
         };
-        let interface = Interface { instance: spec.instance.clone(), private_ips, adopted: false };
+        let (instance, past) = (spec.instance.clone(), VecDeque::new());
+        let interface = Interface { instance, private_ips, past, adopted: false };
         self.interfaces.insert(spec.id.clone(), interface);
         Ok(())
     }

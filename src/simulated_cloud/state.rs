@@ -15,7 +15,7 @@ use super::reply::Reply;
 use super::resources::{Adopt, AllocationSpec, PublicNetwork};
 
 /// How many past associations an address remembers.
-const HISTORY_MAX: usize = 1_024;
+pub(crate) const HISTORY_MAX: usize = 1_024;
 
 /// One association of an address with an interface.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -83,6 +83,8 @@ pub(crate) struct Interface {
     pub(crate) instance: Option<String>,
     /// The primary one first; never empty.
     pub(crate) private_ips: Vec<Ipv4Addr>,
+    /// What they were before, each with the time until which it was so; the newest last.
+    pub(crate) past: VecDeque<(Timestamp, Vec<Ipv4Addr>)>,
     /// It was made up when first named, so it has whatever address it is said to have.
     pub(crate) adopted: bool,
 }
@@ -123,6 +125,10 @@ impl Cloud {
             Call::AssociateAddress(associate) => self.associate(now, associate),
             Call::DisassociateAddress { association } => self.disassociate(now, association),
             Call::AllocateAddress => self.allocate(),
+            Call::AssignPrivateIpAddresses(assign) => self.assign(now, assign),
+            Call::UnassignPrivateIpAddresses { interface, private_ips } => {
+                self.unassign(now, interface, private_ips)
+            }
             Call::DescribeAddresses { ids, public_ips, filters } => {
                 self.describe_addresses(now, ids, public_ips, filters)
             }
@@ -154,8 +160,7 @@ impl Cloud {
         let allocation =
             self.allocations.get(id).ok_or_else(|| Ec2Error::allocation_not_found(id))?;
         let (interface_id, interface) = self.target(&call.target)?;
-        let primary = interface.private_ips.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let private_ip = call.private_ip.unwrap_or(primary);
+        let private_ip = call.private_ip.unwrap_or(interface.primary());
         if !interface.private_ips.contains(&private_ip) {
             return Err(Ec2Error::invalid_parameter(format!(
                 "Address {private_ip} is not assigned to interface {interface_id}"
@@ -212,6 +217,29 @@ impl Cloud {
         allocation.set(now, None);
         self.revision += 1;
         Ok(Reply::Disassociated)
+    }
+
+    /// Lets the elastic IP of a private address follow it to another interface, or go.
+    pub(crate) fn rebind(
+        &mut self,
+        now: Timestamp,
+        from: &str,
+        private_ip: Ipv4Addr,
+        to: Option<(&String, Option<&String>)>,
+    ) {
+        for allocation in self.allocations.values_mut() {
+            let Some(held) = allocation.current() else { continue };
+            if held.interface != from || held.private_ip != private_ip {
+                continue;
+            }
+            let moved = to.map(|(interface, instance)| Association {
+                id: held.id.clone(),
+                interface: interface.clone(),
+                instance: instance.cloned(),
+                private_ip,
+            });
+            allocation.set(now, moved);
+        }
     }
 
     fn allocate(&mut self) -> Result<Reply, Ec2Error> {

@@ -9,11 +9,11 @@ use super::reply::Reply;
 use super::resources::{Adopt, AllocationSpec, InterfaceSpec, PublicNetwork, Resources};
 use super::state::{Cloud, Holders};
 
-const WEB: &str = "eipalloc-0web";
+pub(super) const WEB: &str = "eipalloc-0web";
 const API: &str = "eipalloc-0api";
 
 /// Two addresses; `eni-a` of `i-a` with two private addresses, `eni-b` of `i-b` with one.
-fn cloud() -> Cloud {
+pub(super) fn cloud() -> Cloud {
     let mut cloud = Cloud::new(PublicNetwork::default(), Adopt::default(), 1);
     let allocation = |id: &str| AllocationSpec { id: id.to_owned(), public_ip: None };
     let interface = |name: &str, ips: &[&str]| InterfaceSpec {
@@ -38,7 +38,7 @@ fn request(action: &str, parameters: &[(&str, &str)]) -> Request {
     Request::parse(pairs.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Parameters>())
 }
 
-fn call(
+pub(super) fn call(
     cloud: &mut Cloud,
     second: u64,
     action: &str,
@@ -48,7 +48,11 @@ fn call(
     cloud.apply(Timestamp::from_millis(second * 1_000), &call)
 }
 
-fn associate(cloud: &mut Cloud, interface: &str, more: &[(&str, &str)]) -> Result<String, String> {
+pub(super) fn associate(
+    cloud: &mut Cloud,
+    interface: &str,
+    more: &[(&str, &str)],
+) -> Result<String, String> {
     let mut parameters = vec![("AllocationId", WEB), ("NetworkInterfaceId", interface)];
     parameters.extend(more);
     match call(cloud, 1, "AssociateAddress", &parameters) {
@@ -58,12 +62,12 @@ fn associate(cloud: &mut Cloud, interface: &str, more: &[(&str, &str)]) -> Resul
     }
 }
 
-fn code(result: Result<Reply, Ec2Error>) -> (u16, String) {
+pub(super) fn code(result: Result<Reply, Ec2Error>) -> (u16, String) {
     let error = result.unwrap_err();
     (error.status, error.code.into_owned())
 }
 
-fn holder(holders: &Holders, allocation: &str) -> Option<String> {
+pub(super) fn holder(holders: &Holders, allocation: &str) -> Option<String> {
     Some(holders.get(allocation)?.association.as_ref()?.interface.clone())
 }
 
@@ -247,9 +251,10 @@ fn filters_pick_what_fits_all_of_them() {
             Reply::Addresses(shown) => shown.len(),
             Reply::Interfaces(shown) => shown.len(),
             Reply::Instances(shown) => shown.len(),
-            other @ (Reply::Associated { .. } | Reply::Disassociated | Reply::Allocated { .. }) => {
-                panic!("{other:?}")
-            }
+            other @ (Reply::Associated { .. }
+            | Reply::Assigned { .. }
+            | Reply::Disassociated
+            | Reply::Allocated { .. }) => panic!("{other:?}"),
         }
     };
     for (name, value) in [
@@ -267,6 +272,7 @@ fn filters_pick_what_fits_all_of_them() {
     assert_eq!(count("DescribeAddresses", &[("tag:Name", "x")]), 0);
     for (name, value) in [
         ("attachment.instance-id", "i-a"),
+        ("mac-address", "06:76:0a:00:01:0a"),
         ("addresses.private-ip-address", "10.0.1.20"),
         ("association.public-ip", "203.0.113.1"),
         ("association.allocation-id", WEB),
@@ -274,6 +280,7 @@ fn filters_pick_what_fits_all_of_them() {
         assert_eq!(count("DescribeNetworkInterfaces", &[(name, value)]), 1, "{name}");
     }
     assert_eq!(count("DescribeNetworkInterfaces", &[("private-ip-address", "10.0.1.20")]), 0);
+    assert_eq!(count("DescribeNetworkInterfaces", &[("subnet-id", "subnet-00a000100")]), 2);
     let by_interface = [("network-interface.network-interface-id", "eni-b")];
     assert_eq!(count("DescribeInstances", &by_interface), 1);
 }

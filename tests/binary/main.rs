@@ -16,5 +16,6 @@ mod failover;
 mod fixture;
 mod hooks;
 mod hostile;
+mod secondary;
 mod simulated_cloud;
 mod switchover;

@@ -37,6 +37,16 @@ pub(crate) fn three_balancers(me: NodeId) -> Config {
     config
 }
 
+/// The same with a secondary private address instead of the elastic IP.
+pub(crate) fn secondary(me: NodeId) -> Config {
+    with(config(me), |config| config.groups[0].addresses = vec![AddressKind::SecondaryIp])
+}
+
+/// The same with both: the elastic IP first.
+pub(crate) fn mixed(me: NodeId) -> Config {
+    with(config(me), |config| config.groups[0].addresses = AddressKind::ALL.to_vec())
+}
+
 pub(crate) fn with(mut config: Config, change: impl FnOnce(&mut Config)) -> Config {
     change(&mut config);
     config

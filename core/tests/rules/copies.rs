@@ -3,6 +3,7 @@
 use vipward_core::*;
 
 use crate::fixture::*;
+use crate::order::third;
 use crate::reading::*;
 use crate::scenes::*;
 
@@ -185,4 +186,17 @@ fn the_voter_counts_from_the_receipt_and_reads_no_clock_but_its_own() {
     rig.run_to(received_at + LEASE - TICK);
     assert_eq!(votes(&rig.ask(B, 9)), []);
     assert_eq!(votes(&rig.pass(TICK)), [Vote::Granted]);
+}
+
+#[test]
+fn a_late_copy_of_a_request_is_not_granted_for_the_sake_of_a_shorter_renewal() {
+    // Given a voter that never saw the request, for a long lease, by which lb-a was elected,
+    let mut rig = third(W);
+    let request = VoteRequest { lease: LEASE * 2, ..rig.vote_request(B, TERM + 1) };
+    rig.pass(LEASE * 2);
+    // and that renews lb-b's mastership with heartbeats of a shorter one,
+    rig.beat(B, Beat::master(TERM + 1));
+    // when a copy of that request comes late, then it is not granted: the promise is shorter.
+    let out = rig.request(B, Request::Vote(request));
+    assert_ne!(votes(&out), [Vote::Granted]);
 }

@@ -66,6 +66,20 @@ fn an_open_connection_contradicts_the_refusals() {
 }
 
 #[test]
+fn a_voter_with_an_open_connection_keeps_its_promise() {
+    // Given a witness that promised the master, with a connection of it still open,
+    let mut rig = witness();
+    rig.beat(A, Beat::master(TERM));
+    rig.give(Input::Connections { peer: A, open: 1 });
+    // when every link is refused to it, then a firewall may have done that: it keeps its word,
+    rig.give(refused(A, LINK));
+    assert_eq!(denial(&rig.ask(B, TERM + 1)).reason, DenialReason::PromisedToMaster(A));
+    // until the connection is closed as well.
+    rig.give(Input::Connections { peer: A, open: 0 });
+    assert_eq!(votes(&rig.ask(B, TERM + 2)), [Vote::Granted]);
+}
+
+#[test]
 fn hearing_that_life_again_undoes_the_refusals() {
     let mut rig = two_links();
     rig.give(Input::Connections { peer: A, open: 0 });
@@ -138,6 +152,25 @@ fn a_slow_answer_of_the_life_before_does_not_bring_it_back() {
     let late = rig.answering_beat(A, &old, Renewal::None, None);
     rig.give(late);
     assert_eq!(rig.node.status(rig.now).peers[0].boot, Some(boot(A, 2)));
+}
+
+#[test]
+fn a_slow_answer_of_a_life_never_heard_of_replaces_nobody() {
+    // Given a heartbeat that a life of lb-a received, which is over by now; the first that this
+    // node ever hears of lb-a is its next life, and what that asks.
+    let mut rig = Rig::new(config(B));
+    let old = next_beat(&mut rig, A);
+    rig.pass(millis(10));
+    rig.lives[A.index()] = 2;
+    rig.beat(A, Beat::idle());
+    // when the dead life's answer arrives late, then it proves nothing about the living one:
+    rig.lives[A.index()] = 1;
+    let late = rig.answering_beat(A, &old, Renewal::None, None);
+    rig.give(late);
+    assert_eq!(rig.node.status(rig.now).peers[0].boot, Some(boot(A, 2)));
+    // what that says is heard and answered.
+    rig.lives[A.index()] = 2;
+    assert_eq!(beat_answers(&rig.beat(A, Beat::idle())).len(), 1);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One node under test: built, driven through time, answered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) const B: NodeId = NodeId(1);
 pub(crate) const W: NodeId = NodeId(2);
 pub(crate) const WEB: GroupId = GroupId(0);
 pub(crate) const EIP: AddressId = AddressId(0);
+/// The secondary address of a group that has nothing else.
+pub(crate) const SIP: AddressId = AddressId(0);
 pub(crate) const LINK: LinkId = LinkId(0);
 /// The heartbeat interval.
 pub(crate) const H: Duration = Duration::from_secs(1);
@@ -64,6 +67,8 @@ pub(crate) struct Rig {
     /// Whether reads of the cloud are answered at once, with `held`.
     pub(crate) reads: bool,
     pub(crate) held: Option<Association>,
+    /// And where an address is held by another than `held` says.
+    pub(crate) held_else: BTreeMap<AddressId, Option<Association>>,
     /// By node: its present life.
     pub(crate) lives: Vec<u128>,
     sends: u64,
@@ -90,6 +95,7 @@ impl Rig {
             answering: Vec::new(),
             reads: true,
             held: None,
+            held_else: BTreeMap::new(),
             lives,
             sends: 0,
             ids: 0,
@@ -136,7 +142,7 @@ impl Rig {
                 Some(Input::Persisted(durable.clone()))
             }
             Output::Call(call) if self.reads && call.operation.mutates().is_none() => {
-                Some(finished(call, self.read()))
+                Some(finished(call, self.read_of(call)))
             }
             Output::Send { to, request: Request::Heartbeat(beat) }
                 if self.answering.contains(to) =>
@@ -165,6 +171,16 @@ impl Rig {
     pub(crate) fn read(&self) -> CallOutcome {
         let seen = Observation { address: EIP, ip: None, association: self.held.clone() };
         CallOutcome::Ok(CallReply::Described(vec![seen]))
+    }
+
+    /// What that read of the cloud shows now.
+    pub(crate) fn read_of(&self, call: &CloudCall) -> CallOutcome {
+        let Operation::Describe { addresses, .. } = &call.operation else { return self.read() };
+        let seen = addresses.iter().map(|address| {
+            let association = self.held_else.get(address).unwrap_or(&self.held).clone();
+            Observation { address: *address, ip: None, association }
+        });
+        CallOutcome::Ok(CallReply::Described(seen.collect()))
     }
 
     /// The answer of a peer that renews whatever is asked.

@@ -107,6 +107,53 @@ fn a_read_that_shows_the_association_from_before_our_claim_is_stale_not_a_move()
 }
 
 #[test]
+fn reads_are_not_stale_for_ever() {
+    // Given a claim acknowledged longer ago than any read is stale,
+    let mut rig = claimed();
+    rig.pass(H * 16);
+    // when a read shows the association from before it, then something is wrong: it is claimed.
+    let out = shows(&mut rig, held_by("assoc-b", B));
+    assert_eq!(rig.group().addresses[0].ownership, OwnershipName::NotOwned);
+    let call = mutation(&out);
+    assert_eq!(call.operation, Operation::Associate { address: EIP, reassociate: true });
+}
+
+#[test]
+fn a_read_that_shows_our_own_association_from_before_anothers_is_no_proof() {
+    // Given a master that held the address, was replaced, and leads again, with a claim of
+    // which the outcome is not known,
+    let mut rig = claimed();
+    let elected = Some(Elected { term: Term(900), node: B });
+    rig.held = held_by("assoc-b-again", B);
+    rig.beat(B, Beat { elected, ..Beat::idle() });
+    let request = stand(&mut rig);
+    rig.reads = false;
+    let out = rig.vote(W, &request, Vote::Granted);
+    let mut out = rig.finish(&mutation(&out), CallOutcome::Timeout);
+    while reads(&out).is_empty() {
+        out = rig.run_to(rig.node.next_deadline());
+    }
+    // when a read shows its own association of then, then that may be stale: it is not Owned,
+    rig.held = held_by("assoc-mine", A);
+    let shown = rig.read();
+    let seen_at = rig.now;
+    let mut out = rig.finish(&reads(&out)[0], shown);
+    assert_ne!(rig.group().addresses[0].ownership, OwnershipName::Owned);
+    // and is read again: when that shows where it truly is, it is claimed from there.
+    while reads(&out).is_empty() {
+        assert_eq!(mutating(&out), []);
+        out = rig.run_to(rig.node.next_deadline());
+    }
+    assert!(rig.now.since(seen_at) <= Duration::from_secs(2));
+    rig.held = held_by("assoc-b-again", B);
+    let shown = rig.read();
+    let out = rig.finish(&reads(&out)[0], shown);
+    let call = mutating(&out).pop().unwrap_or_else(|| until_call(&mut rig, H).0);
+    let association = AssociationId("assoc-b-again".into());
+    assert_eq!(call.operation, Operation::Disassociate { address: EIP, association });
+}
+
+#[test]
 fn a_read_that_shows_a_new_association_elsewhere_is_a_move_and_is_repaired() {
     let mut rig = claimed();
     rig.pass(millis(500));

@@ -104,6 +104,21 @@ fn a_successor_that_leads_without_the_addresses_is_told_in_the_end() {
 }
 
 #[test]
+fn a_successor_that_led_and_lost_it_again_is_told_as_rolled_back() {
+    // Given a successor that led for a moment and died before it had the addresses,
+    let (mut rig, _) = handing_over();
+    let mut out = rig.beat(B, Beat::master(900));
+    assert_eq!(rig.role(), RoleName::Backup);
+    // when the old master is elected again,
+    let request = stand(&mut rig);
+    out.extend(rig.vote(W, &request, Vote::Granted));
+    assert_eq!(rig.role(), RoleName::Master);
+    out.extend(rig.pass(millis(10)));
+    // then the operator hears that, and not that the other one leads.
+    assert_eq!(outcomes(&out), [Err(Refusal::RolledBack(B))]);
+}
+
+#[test]
 fn the_masters_calls_are_finished_first() {
     // Given a master with a call under way,
     let (mut rig, out) = elected();

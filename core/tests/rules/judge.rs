@@ -47,7 +47,7 @@ fn lease(choice: u8) -> Duration {
 
 impl Judge {
     pub(crate) fn new(me: NodeId) -> Self {
-        let config = with(config(me), |config| {
+        let config = with(mixed(me), |config| {
             let (name, effect) = ("nginx".into(), CheckEffect::Fatal);
             config.checks.push(CheckConfig { name, rise: 1, fall: 1, effect, groups: Vec::new() });
         });
@@ -106,6 +106,14 @@ impl Judge {
                 }
             }
             Op::Hint => self.step(Input::OwnershipHint { group: WEB }),
+            Op::Kernel(state) => {
+                let state = match state {
+                    None => KernelState::Failed { what: "busy".into() },
+                    Some(true) => KernelState::Is(Presence::Present),
+                    Some(false) => KernelState::Is(Presence::Absent),
+                };
+                self.step(Input::Kernel { group: WEB, address: AddressId(1), state });
+            }
             Op::Call { back, kind, holder } => self.end_call(*back, *kind, *holder),
             Op::Operator { to, force, offered } => self.operator(*to, *force, *offered),
             Op::Reload(choice) => {
@@ -186,6 +194,7 @@ impl Judge {
             | Op::Preflight(_)
             | Op::Disk(_)
             | Op::Hint
+            | Op::Kernel(_)
             | Op::Call { .. }
             | Op::Operator { .. }
             | Op::Reload(_)
@@ -254,7 +263,7 @@ impl Judge {
             (3, _) => CallOutcome::NotStarted,
             (_, Operation::Describe { .. }) => {
                 self.rig.held = held;
-                self.rig.read()
+                self.rig.read_of(&call)
             }
             (_, Operation::Associate { .. } | Operation::Assign { .. }) => {
                 associated(&format!("mine{}", call.id.0))
@@ -356,11 +365,20 @@ impl Judge {
                 self.pending.push(durable.clone());
             }
             Output::Stopped => self.ended = true,
-            Output::Probe { .. }
-            | Output::OperatorDone { .. }
-            | Output::Kernel { .. }
-            | Output::Hook(_)
-            | Output::Event(_) => {}
+            Output::Probe { .. } | Output::OperatorDone { .. } | Output::Event(_) => {}
+            Output::Kernel { address, wanted, .. } => {
+                let expected = match self.rig.role() {
+                    RoleName::Master => Some(Presence::Present),
+                    RoleName::Backup | RoleName::Candidate => Some(Presence::Absent),
+                    RoleName::Holding | RoleName::None => None,
+                };
+                assert_eq!((address.0, Some(*wanted)), (1, expected));
+            }
+            Output::Hook(hook) => {
+                let told = hook.role.map(|role| (role, self.rig.role()));
+                let candidate = Some((RoleName::Backup, RoleName::Candidate));
+                assert!(told.is_none_or(|(told, is)| told == is) || told == candidate);
+            }
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum Op {
     Preflight(bool),
     Disk(bool),
     Hint,
+    /// The kernel has the secondary address, or not, or fails.
+    Kernel(Option<bool>),
     Call {
         back: u8,
         kind: u8,
@@ -119,6 +121,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::Preflight),
         2 => any::<bool>().prop_map(Op::Disk),
         2 => Just(Op::Hint),
+        2 => prop::option::of(any::<bool>()).prop_map(Op::Kernel),
         8 => call,
         2 => operator,
         1 => (0..3_u8).prop_map(Op::Reload),

@@ -125,7 +125,7 @@ fn ranks_order_standing_preflight_holder_priority_and_name() {
 }
 
 /// `lb-b` or `lb-c` behind `lb-a`, three balancers, all heard at 10 s.
-fn third(me: NodeId) -> Rig {
+pub(crate) fn third(me: NodeId) -> Rig {
     let mut rig = Rig::new(three_balancers(me));
     let other = if me == B { W } else { B };
     for second in 1..=10 {
@@ -269,10 +269,36 @@ fn at_a_start_a_better_node_leaves_the_holder_its_chance_and_then_stands() {
     assert_eq!(requests(&out), []);
     stand(&mut rig);
     assert!(rig.now <= at(3_000) + H * 2);
-    // A holder that is not heard is not waited for.
+    // A holder that is not heard, or not yet, is waited for a little longer, and not for ever.
     let mut rig = Rig::new(config(A));
     rig.held = held_by("assoc-b", B);
     rig.beat(W, Beat::idle());
     stand(&mut rig);
-    assert!(rig.now <= at(3_000) + SKEW_A + H / 4);
+    assert!(rig.now <= at(3_000) + H * 2 + SKEW_A + H / 4);
+}
+
+#[test]
+fn at_a_start_a_holder_whose_daemon_starts_later_still_comes_first() {
+    // Given a cold start of the better node, where only the other one knows that it is the holder,
+    let mut rig = Rig::new(config(A));
+    rig.held = Some(Association {
+        id: AssociationId("assoc-b".into()),
+        holder: Holder::Outside("eni-b".into()),
+    });
+    rig.beat(W, Beat::idle());
+    // when that one's daemon starts two intervals later,
+    let mut out = rig.run_to(at(2_000));
+    let beat = |rig: &mut Rig| rig.beat(B, Beat { holds: true, ..Beat::idle() });
+    for _ in 0..7 {
+        out.extend(beat(&mut rig));
+        rig.beat(W, Beat::idle());
+        out.extend(rig.pass(H / 2));
+    }
+    // then it has its own lease and one interval more to stand.
+    out.extend(rig.run_to(at(2_000) + LEASE + H));
+    assert_eq!(requests(&out), []);
+    beat(&mut rig);
+    rig.beat(W, Beat::idle());
+    stand(&mut rig);
+    assert!(rig.now <= at(2_000) + LEASE + H + SKEW_A + H / 4);
 }

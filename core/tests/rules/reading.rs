@@ -150,6 +150,28 @@ pub(crate) fn mutation(out: &[Output]) -> CloudCall {
     calls.remove(0)
 }
 
+/// What the kernel is ordered to have.
+pub(crate) fn kernel_orders(out: &[Output]) -> Vec<(AddressId, Presence)> {
+    let orders = out.iter().filter_map(|output| {
+        if let Output::Kernel { group: GroupId(0), address, wanted } = output {
+            return Some((*address, *wanted));
+        }
+        None
+    });
+    orders.collect()
+}
+
+/// The hooks that are run.
+pub(crate) fn hooks(out: &[Output]) -> Vec<Hook> {
+    let hooks = out.iter().filter_map(|output| {
+        if let Output::Hook(hook) = output {
+            return Some(hook.clone());
+        }
+        None
+    });
+    hooks.collect()
+}
+
 pub(crate) fn probes(out: &[Output]) -> Vec<NodeId> {
     let probes = out.iter().filter_map(|output| {
         if let Output::Probe { peer } = output {

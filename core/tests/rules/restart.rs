@@ -201,3 +201,25 @@ fn terms_never_go_back_through_restarts() {
         last = term;
     }
 }
+
+#[test]
+fn at_a_start_the_first_read_of_the_cloud_is_waited_for_but_not_for_ever() {
+    // Given the preferred node after a restart of all, whose first read of the cloud takes long,
+    let mut rig = Rig::new(config(A));
+    rig.reads = false;
+    rig.beat(B, Beat::idle());
+    rig.beat(W, Beat::idle());
+    // when its mute and its skew are over, then it does not stand yet: another may hold the address,
+    let quiet = |rig: &mut Rig, until: Timestamp| {
+        while rig.now < until {
+            rig.pass(H / 2);
+            rig.beat(B, Beat::idle());
+            rig.beat(W, Beat::idle());
+        }
+    };
+    quiet(&mut rig, at(0) + LEASE + H);
+    assert_eq!(rig.role(), RoleName::Backup);
+    // and when the read does not come, it stands all the same.
+    quiet(&mut rig, at(0) + LEASE + H * 3);
+    assert_eq!(rig.role(), RoleName::Candidate);
+}

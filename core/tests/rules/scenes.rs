@@ -80,8 +80,17 @@ pub(crate) fn elected() -> (Rig, Vec<Output>) {
 }
 
 pub(crate) fn elected_of(config: Config) -> (Rig, Vec<Output>) {
+    let id = match config.groups[0].addresses.first() {
+        Some(AddressKind::SecondaryIp) => "eni-b",
+        Some(AddressKind::ElasticIp) | None => "assoc-b",
+    };
+    elected_over(config, held_by(id, B))
+}
+
+/// The same, with what the cloud showed until then.
+pub(crate) fn elected_over(config: Config, held: Option<Association>) -> (Rig, Vec<Output>) {
     let mut rig = Rig::new(config);
-    rig.held = held_by("assoc-b", B);
+    rig.held = held;
     rig.beat(B, Beat::idle());
     rig.beat(W, Beat::idle());
     rig.run_to(at(3_000));
@@ -115,7 +124,7 @@ pub(crate) fn master_of(config: Config) -> Rig {
 /// Lets the claim ordered in `out` succeed, fenced or not.
 pub(crate) fn claim(rig: &mut Rig, out: &[Output]) {
     let mut call = mutation(out);
-    while let Operation::Disassociate { .. } = call.operation {
+    while let Operation::Disassociate { .. } | Operation::Unassign { .. } = call.operation {
         rig.held = None;
         let mut out = rig.finish(&call, CallOutcome::Ok(CallReply::Disassociated));
         while mutating(&out).is_empty() {
@@ -123,8 +132,17 @@ pub(crate) fn claim(rig: &mut Rig, out: &[Output]) {
         }
         call = mutation(&out);
     }
-    rig.held = held_by("assoc-mine", rig.config.me);
-    rig.finish(&call, associated("assoc-mine"));
+    let id = match call.operation {
+        Operation::Assign { .. } => "eni-a", // The interface's, and so the same each time.
+        Operation::Associate { .. } => "assoc-mine",
+        Operation::Describe { .. }
+        | Operation::Disassociate { .. }
+        | Operation::Unassign { .. } => {
+            panic!("a claim ends with a call that gives: {call:?}")
+        }
+    };
+    rig.held = held_by(id, rig.config.me);
+    rig.finish(&call, associated(id));
 }
 
 /// Every peer's idle heartbeat.

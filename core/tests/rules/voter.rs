@@ -61,6 +61,21 @@ fn renews_from_the_receipt_for_the_lease_that_the_heartbeat_names() {
 }
 
 #[test]
+fn a_grant_never_shortens_a_promise_to_the_same_life() {
+    // Given a voter that granted lb-a a long lease,
+    let mut rig = free_witness();
+    let from = rig.now;
+    rig.ask(A, 900);
+    rig.pass(millis(500));
+    // when the same life stands again and asks for a short one only,
+    let mut request = rig.vote_request(A, 901);
+    request.lease = millis(1_000);
+    assert_eq!(votes(&rig.request(A, Request::Vote(request))), [Vote::Granted]);
+    // then others wait for the end of the long one: that master may count on it.
+    assert_promise_lasts(&rig, B, 902, from, LEASE);
+}
+
+#[test]
 fn a_renewal_never_shortens_a_promise() {
     // Given a promise of 3 s,
     let mut rig = witness();

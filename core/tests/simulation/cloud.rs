@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipward_core::{
-    Association, AssociationId, CallOutcome, CallReply, CloudCall, GroupId, Holder, Input, NodeId,
-    Observation, Operation,
+    AddressKind, Association, AssociationId, CallOutcome, CallReply, CloudCall, GroupId, Holder,
+    Input, NodeId, Observation, Operation,
 };
 
 use crate::clock::Nanos;
+use crate::kernel::Place;
 use crate::observer::nanos;
 use crate::plan::{ADDRESSES, GROUPS, Scenario, VOTERS};
 use crate::show;
@@ -156,7 +157,7 @@ impl World {
         let InFlight { node, call, .. } = &self.cloud.calls[id];
         let (node, group) = (*node, call.group.index());
         let outcome = match &call.operation {
-            Operation::Describe { kind: _, addresses } => {
+            Operation::Describe { kind, addresses } => {
                 let stale = {
                     let mix = &self.plan.mix.cloud;
                     let settled = !self.faults && self.plan.scenario == Scenario::Swarm;
@@ -167,36 +168,19 @@ impl World {
                 let cloud = &self.cloud;
                 let seen = addresses.iter().map(|address| {
                     let known = cloud.addresses[group][address.index()].then(at);
-                    observation(*address, group, known)
+                    observation(*address, *kind, group, known)
                 });
                 CallOutcome::Ok(CallReply::Described(seen.collect()))
             }
-            Operation::Associate { address, reassociate }
-            | Operation::Assign { address, reassign: reassociate } => {
-                let (address, reassociate) = (address.index(), *reassociate);
-                match self.cloud.addresses[group][address].now() {
-                    Some((Owner::Node(owner), association)) if owner == node => {
-                        CallOutcome::Ok(CallReply::Associated(association_id(association)))
-                    }
-                    Some(_) if !reassociate => {
-                        CallOutcome::Refused { code: "Resource.AlreadyAssociated".into() }
-                    }
-                    Some(_) | None => {
-                        let association = self.take(group, address, Some(Owner::Node(node)));
-                        CallOutcome::Ok(CallReply::Associated(association_id(association)))
-                    }
-                }
+            Operation::Associate { address, reassociate: over }
+            | Operation::Assign { address, reassign: over } => {
+                let (place, over) = ((group, address.index()), *over);
+                self.give(node, place, over)
             }
             Operation::Disassociate { address, association }
             | Operation::Unassign { address, interface: association } => {
-                let address = address.index();
-                let now = self.cloud.addresses[group][address].now();
-                if now.is_some_and(|(_, id)| association_id(id) == *association) {
-                    self.take(group, address, None);
-                    CallOutcome::Ok(CallReply::Disassociated)
-                } else {
-                    CallOutcome::Refused { code: "InvalidAssociationID.NotFound".into() }
-                }
+                let (place, association) = ((group, address.index()), association.clone());
+                self.let_go(place, &association)
             }
         };
         let lands = self.now;
@@ -210,6 +194,39 @@ impl World {
         if known.is_none() {
             *known = Some(outcome);
         }
+    }
+
+    /// An address is to be associated with a node, or assigned to it.
+    fn give(&mut self, node: usize, place: Place, over: bool) -> CallOutcome {
+        let (group, address) = place;
+        let kind = self.plan.kind(group, address);
+        let code = match kind {
+            AddressKind::ElasticIp => "Resource.AlreadyAssociated",
+            AddressKind::SecondaryIp => "InvalidParameterValue",
+        };
+        let owner = Owner::Node(node);
+        let association = match self.cloud.addresses[group][address].now() {
+            Some((held, association)) if held == owner => association,
+            Some(_) if !over => return CallOutcome::Refused { code: code.into() },
+            Some(_) | None => self.take(group, address, Some(owner)),
+        };
+        CallOutcome::Ok(CallReply::Associated(name(kind, owner, association)))
+    }
+
+    /// One association is to end, or an address to be taken off one interface.
+    fn let_go(&mut self, place: Place, id: &AssociationId) -> CallOutcome {
+        let (group, address) = place;
+        let kind = self.plan.kind(group, address);
+        let now = self.cloud.addresses[group][address].now();
+        if now.is_some_and(|(owner, association)| name(kind, owner, association) == *id) {
+            self.take(group, address, None);
+            return CallOutcome::Ok(CallReply::Disassociated);
+        }
+        let code = match kind {
+            AddressKind::ElasticIp => "InvalidAssociationID.NotFound",
+            AddressKind::SecondaryIp => "InvalidParameterValue",
+        };
+        CallOutcome::Refused { code: code.into() }
     }
 
     /// The address goes to `owner`, under a new association.
@@ -251,17 +268,30 @@ impl World {
     }
 }
 
-fn association_id(association: u32) -> AssociationId {
-    AssociationId(format!("eipassoc-{association}").into())
+/// What names an association in reads and calls: each of an elastic IP has an id of its own, that
+/// of a secondary address is only known by the interface, which is the same each time.
+fn name(kind: AddressKind, owner: Owner, association: u32) -> AssociationId {
+    match kind {
+        AddressKind::ElasticIp => AssociationId(format!("eipassoc-{association}").into()),
+        AddressKind::SecondaryIp => interface_of(owner),
+    }
+}
+
+pub(crate) fn interface_of(owner: Owner) -> AssociationId {
+    AssociationId(match owner {
+        Owner::Node(node) => format!("eni-{node}").into(),
+        Owner::Outside => "eni-outside".into(),
+    })
 }
 
 fn observation(
     address: vipward_core::AddressId,
+    kind: AddressKind,
     group: usize,
     known: Option<(Owner, u32)>,
 ) -> Observation {
     let association = known.map(|(owner, association)| Association {
-        id: association_id(association),
+        id: name(kind, owner, association),
         holder: match owner {
             Owner::Node(node) => Holder::Node(NodeId(node as u8)),
             Owner::Outside => Holder::Outside("i-outside".into()),

@@ -147,13 +147,17 @@ fn draw_group(
         let named = !witness && !outside;
         priorities.push(named.then(|| Priority::try_from(priority).expect("1 to 254")));
     }
-    let addresses = dice.weighted(&[15, 60, 25]);
+    let addresses = (0..dice.weighted(&[15, 60, 25])).map(|_| match dice.percent(35) {
+        true => AddressKind::SecondaryIp,
+        false => AddressKind::ElasticIp,
+    });
+    let addresses = addresses.collect();
     GroupConfig {
         name: ["web", "api", "mail"][group].into(),
         priorities,
         preempt: dice.percent(25),
         preempt_delay: Duration::from_nanos(dice.between(0, 20) * heartbeat),
-        addresses: vec![AddressKind::ElasticIp; addresses],
+        addresses,
     }
 }
 
@@ -205,14 +209,18 @@ pub(crate) fn draw_mix(dice: &mut Dice, heartbeat: Nanos, lease: Nanos) -> Mix {
         wake_late: if dice.percent(70) { heartbeat / 50 } else { heartbeat / 2 },
         lose_disk: if reloads { 0 } else { often(dice, &[0, 0, 0, 50]) },
         disk_delay: if dice.percent(80) { heartbeat / 10 } else { 2 * lease },
+        kernel_delay: if dice.percent(80) { heartbeat / 10 } else { 2 * lease },
         cloud,
     }
 }
 
-pub(crate) fn calm_mix(dice: &mut Dice, heartbeat: Nanos, fast: bool) -> Mix {
+pub(crate) fn calm_mix(dice: &mut Dice, heartbeat: Nanos, fast: bool, by_id: bool) -> Mix {
     let scale = heartbeat.min(SEC);
+    let latency = (scale / 20, scale * dice.between(1, 20) / 10);
+    // Where no id tells a stale read, two reads two seconds apart are not both stale.
+    let consistent = if by_id { 5 * SEC } else { (2 * SEC).saturating_sub(latency.1) };
     let cloud = CloudMix {
-        latency: (scale / 20, scale * dice.between(1, 20) / 10),
+        latency,
         edge: heartbeat / 100,
         unknown: 0,
         throttled: 0,
@@ -221,7 +229,7 @@ pub(crate) fn calm_mix(dice: &mut Dice, heartbeat: Nanos, fast: bool) -> Mix {
         late_most: 0,
         // Eventual consistency is no failure; but a fence is only as good as what was read.
         stale: if fast { dice.pick(&[0, 20, 60]) } else { 0 },
-        stale_most: (heartbeat * dice.between(1, 10)).min(5 * SEC),
+        stale_most: (heartbeat * dice.between(1, 10)).min(consistent),
         hints: dice.percent(80),
     };
     Mix {
@@ -240,6 +248,7 @@ pub(crate) fn calm_mix(dice: &mut Dice, heartbeat: Nanos, fast: bool) -> Mix {
         wake_late: heartbeat / 100,
         lose_disk: 0,
         disk_delay: heartbeat / 10,
+        kernel_delay: heartbeat / 10,
         cloud,
     }
 }

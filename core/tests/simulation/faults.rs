@@ -34,6 +34,9 @@ pub(crate) enum Fault {
     PreflightMends {
         node: usize,
     },
+    KernelMends {
+        node: usize,
+    },
 }
 
 impl World {
@@ -92,6 +95,7 @@ impl World {
                 self.hosts[node].preflight_bad = false;
                 self.tell_preflight(node);
             }
+            Fault::KernelMends { node } => self.hosts[node].kernel_fails = false,
         }
     }
 
@@ -182,6 +186,11 @@ impl World {
                 self.hosts[node].preflight_bad = true;
                 self.tell_preflight(node);
                 self.queue.push(back, Event::Fault(Fault::PreflightMends { node }));
+            }
+            Kind::Networkd => self.kernel_robbed(node),
+            Kind::Kernel => {
+                self.hosts[node].kernel_fails = true;
+                self.queue.push(back, Event::Fault(Fault::KernelMends { node }));
             }
         }
     }
@@ -350,6 +359,7 @@ impl World {
         for node in 0..self.plan.voters() {
             self.hosts[node].disk_fails = false;
             self.hosts[node].preflight_bad = false;
+            self.hosts[node].kernel_fails = false;
             self.cloud.denied[node] = false;
             self.cloud.unreachable[node] = false;
             if self.hosts[node].frozen.is_some() {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use vipward_core::{Answer, Config, Durable, Node, Request};
 
 use crate::clock::{Clock, Nanos};
+use crate::kernel::{Edge, Kernel};
 use crate::network::Route;
-use crate::plan::VOTERS;
+use crate::plan::{ADDRESSES, GROUPS, VOTERS};
 use crate::world::Event;
 
 /// The most links between two nodes.
@@ -33,6 +34,9 @@ pub(crate) struct Host {
     /// Which of its checks fail.
     pub(crate) sick: [bool; 2],
     pub(crate) preflight_bad: bool,
+    pub(crate) kernel: Kernel,
+    /// Whether its orders fail.
+    pub(crate) kernel_fails: bool,
     /// The deadline told to the queue, and the number of that telling.
     pub(crate) wake_at: Nanos,
     pub(crate) wake: u32,
@@ -60,6 +64,8 @@ pub(crate) struct Process {
     pub(crate) write_next: Option<Durable>,
     /// Since when it was asked to stop.
     pub(crate) stopping: Option<Nanos>,
+    /// What its edge knows of the kernel.
+    pub(crate) edges: [[Edge; ADDRESSES]; GROUPS],
 }
 
 /// The connections with a peer, as this host's transport sees them.
@@ -86,6 +92,8 @@ impl Host {
             config,
             sick: [false; 2],
             preflight_bad: false,
+            kernel: Kernel::default(),
+            kernel_fails: false,
             wake_at: Nanos::MAX,
             wake: 0,
             connections: [Connections::default(); VOTERS],

@@ -17,6 +17,7 @@ mod dice;
 mod draw;
 mod faults;
 mod host;
+mod kernel;
 mod network;
 mod observer;
 mod plan;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vipward_core::{ClaimMode, Config, Timing};
+use vipward_core::{AddressKind, ClaimMode, Config, Timing};
 
 use crate::clock::{MS, Nanos};
 use crate::dice::Dice;
@@ -86,9 +86,11 @@ pub(crate) enum Kind {
     Denied,
     Thief,
     Preflight,
+    Networkd,
+    Kernel,
 }
 
-pub(crate) const KINDS: [Kind; 22] = [
+pub(crate) const KINDS: [Kind; 24] = [
     Kind::Crash,
     Kind::HostDeath,
     Kind::Pause,
@@ -111,6 +113,8 @@ pub(crate) const KINDS: [Kind; 22] = [
     Kind::Denied,
     Kind::Thief,
     Kind::Preflight,
+    Kind::Networkd,
+    Kind::Kernel,
 ];
 
 /// How bad this seed's world is.
@@ -138,6 +142,8 @@ pub(crate) struct Mix {
     /// How often a restart finds its disk empty, in percent.
     pub(crate) lose_disk: u64,
     pub(crate) disk_delay: Nanos,
+    /// How long an order to the kernel may take.
+    pub(crate) kernel_delay: Nanos,
     pub(crate) cloud: CloudMix,
 }
 
@@ -186,6 +192,10 @@ impl Plan {
         self.configs[0].groups.len()
     }
 
+    pub(crate) fn kind(&self, group: usize, address: usize) -> AddressKind {
+        self.configs[0].groups[group].addresses[address]
+    }
+
     pub(crate) fn addresses(&self, group: usize) -> usize {
         self.configs[0].groups[group].addresses.len()
     }
@@ -225,7 +235,11 @@ impl Plan {
             Scenario::Swarm => draw_mix(dice, heartbeat, lease),
             Scenario::Bystander(_) | Scenario::Master(_) => {
                 let fast = configs[0].claim == ClaimMode::Fast;
-                calm_mix(dice, heartbeat, fast)
+                let by_id = !configs[0]
+                    .groups
+                    .iter()
+                    .any(|group| group.addresses.contains(&AddressKind::SecondaryIp));
+                calm_mix(dice, heartbeat, fast, by_id)
             }
         };
         let voters = voters as u64;

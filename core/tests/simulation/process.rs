@@ -46,13 +46,19 @@ impl World {
         let host = &mut self.hosts[node];
         let config = Arc::clone(&host.config);
         self.observer.on_disk[node] = nanos(longest);
-        self.observer.born(node, (host.life, boot), at, &config, longest);
+        self.observer.born(node, (host.life, boot), at, &config, disk.as_ref());
         let now = Timestamp::from_nanos(at.local);
         let machine = Node::new(config, boot, seed, disk, now);
-        host.process =
-            Some(Process { node: machine, writing: None, write_next: None, stopping: None });
+        host.process = Some(Process {
+            node: machine,
+            writing: None,
+            write_next: None,
+            stopping: None,
+            edges: Default::default(),
+        });
         self.schedule_wake(node);
         self.tell_health(node);
+        self.kernel_begins(node);
     }
 
     /// Tells a fresh process what its checks and its preflight found.
@@ -98,6 +104,7 @@ impl World {
         let host = &mut self.hosts[node];
         if silent {
             host.up = false;
+            host.kernel = Default::default();
             let since_boot = self.dice.between(SEC, 60 * SEC);
             host.clock.reboot(self.now, since_boot);
         }

@@ -151,6 +151,15 @@ impl World {
                     return Some(format!("address {group}.{address} is not known to be owned"));
                 }
             }
+            if let Some(why) = self.kernels_unsettled(group, master) {
+                return Some(why);
+            }
+            let members = (0..self.plan.voters()).filter(|node| config.priorities[*node].is_some());
+            for node in members {
+                if let Some(why) = self.observer.local_unsettled(node, group) {
+                    return Some(why);
+                }
+            }
             let better = config.priorities.iter().flatten().max();
             if config.preempt
                 && self.plan.scenario != Scenario::Swarm

@@ -192,6 +192,10 @@ impl World {
             {
                 broken = Some(format!("{} lost group {group}", self.plan.name(master)));
             }
+            if !self.has_all_in_kernel(master, group) {
+                let master = self.plan.name(master);
+                broken = Some(format!("the kernel of {master} lost an address of {group}"));
+            }
             if self.observer.takeovers[watch.calls..].iter().any(|call| call.group == group) {
                 broken = Some(format!("calls were made for group {group}"));
             }
@@ -211,6 +215,7 @@ impl World {
                 let asked = fault != MasterFault::Switchover || group == 0;
                 if hit && asked && self.has_successor(&watch, group) {
                     self.judge_takeover(&watch, fault, group);
+                    self.judge_kernels(fault, group);
                 }
             }
         }
@@ -279,6 +284,22 @@ impl World {
                 let what = || format!("address {group}.{address} was not claimed at once");
                 return self.observer.violate("liveness", what);
             }
+        }
+    }
+
+    fn has_all_in_kernel(&self, node: usize, group: usize) -> bool {
+        let kernel = &self.hosts[node].kernel[group];
+        self.secondary().iter().all(|place| place.0 != group || kernel[place.1])
+    }
+
+    /// Once somebody leads for a while, the master's kernel has the addresses and no other; also
+    /// where the old master's daemon has stopped.
+    fn judge_kernels(&mut self, fault: MasterFault, group: usize) {
+        let long = 2 * self.plan.lease + 2 * self.plan.heartbeat;
+        let last = self.observer.elections[group].last();
+        let Some(last) = last.filter(|last| last.at + long < self.now) else { return };
+        if let Some(why) = self.kernels_unsettled(group, last.node) {
+            self.observer.violate("I6", || format!("{why}, after {fault:?}"));
         }
     }
 

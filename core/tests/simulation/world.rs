@@ -10,6 +10,7 @@ use crate::cloud::{Cloud, Owner};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::host::Host;
+use crate::kernel::Place;
 use crate::network::{Network, Route};
 use crate::observer::{Asked, Observer, Violation};
 use crate::plan::{Plan, VOTERS};
@@ -58,6 +59,12 @@ pub(crate) enum Event {
     Written {
         node: usize,
         life: u32,
+    },
+    /// A host's edge looks at an address in its kernel.
+    Kernel {
+        node: usize,
+        life: u32,
+        place: Place,
     },
     CallStarts {
         node: usize,
@@ -205,6 +212,7 @@ impl World {
             }
             Event::ConnectionClosed { route } => self.connection_closed(route),
             Event::Written { node, life } => self.written(node, life),
+            Event::Kernel { node, life, place } => self.kernel_acts(node, life, place),
             Event::CallStarts { node, life, call } => self.call_starts(node, life, call),
             Event::CallLands { id } => self.call_lands(id),
             Event::CallReturns { id } => self.call_returns(id),
@@ -253,7 +261,10 @@ impl World {
             }
             Output::Persist(durable) => self.write(node, durable),
             Output::OperatorDone { id, result } => self.command_done(node, id, result),
-            Output::Kernel { .. } | Output::Hook(_) => {}
+            Output::Kernel { group, address, wanted } => {
+                self.kernel_ordered(node, (group.index(), address.index()), wanted);
+            }
+            Output::Hook(_) => {}
             Output::Event(event) => {
                 if let vipward_core::EventKind::RoleChanged { .. } = event.kind {
                     self.maybe_strike(node);

@@ -8,7 +8,7 @@ use super::*;
 const MAC: &str = "02:00:00:00:00:01";
 
 /// Metadata with these public addresses; silent while there are none to tell.
-async fn metadata(public: Arc<Mutex<Option<String>>>) -> Stub {
+pub(super) async fn metadata(public: Arc<Mutex<Option<String>>>) -> Stub {
     Stub::new(move |form| {
         let Some(public) = public.lock().unwrap().clone() else {
             return Reply::Answer(500, String::new());
@@ -65,6 +65,37 @@ async fn ids_come_from_metadata_as_soon_as_it_answers_and_addresses_that_move_ar
     assert!(told.try_recv().is_err());
     *public.lock().unwrap() = Some("198.51.100.10".to_owned());
     // then there is one hint.
+    let hint = tokio::time::timeout(10 * SECOND, told.recv()).await.unwrap();
+    assert_eq!(hint, Some(Input::OwnershipHint { group: GroupId(0) }));
+    watching.abort();
+}
+
+#[tokio::test]
+async fn secondary_addresses_that_move_are_hinted_at() {
+    // Given metadata that shows which private addresses this node has,
+    let local = Arc::new(Mutex::new("10.0.1.10".to_owned()));
+    let shown = Arc::clone(&local);
+    let metadata = Stub::new(move |form| {
+        let path = form["Action"].as_str();
+        let value = match path.trim_start_matches("/latest/") {
+            "api/token" => "token".to_owned(),
+            "meta-data/mac" => MAC.to_owned(),
+            path if path.ends_with("/local-ipv4s") => shown.lock().unwrap().clone(),
+            _ => return Reply::Answer(404, String::new()),
+        };
+        Reply::Answer(200, value)
+    });
+    let metadata = metadata.await;
+    let ec2 = Stub::new(|_| Reply::Close).await;
+    let settings = secondary::settings(&ec2.url);
+    let cloud = Cloud::start(settings, Some(Metadata::at(&metadata.url)), Arc::new(()));
+    let (inputs, mut told) = mpsc::channel(4);
+    let watching = tokio::spawn(run_metadata_hint(cloud, inputs));
+    let path = format!("/latest/meta-data/network/interfaces/macs/{MAC}/local-ipv4s");
+    warm::until(|| !metadata.requests(&path).is_empty()).await;
+    assert!(told.try_recv().is_err());
+    // when another comes, then there is a hint.
+    local.lock().unwrap().push_str("\n10.0.1.50");
     let hint = tokio::time::timeout(10 * SECOND, told.recv()).await.unwrap();
     assert_eq!(hint, Some(Input::OwnershipHint { group: GroupId(0) }));
     watching.abort();

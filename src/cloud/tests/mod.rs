@@ -2,6 +2,7 @@
 
 mod metadata;
 mod preflight;
+mod secondary;
 mod stub;
 mod warm;
 
@@ -26,12 +27,14 @@ fn node(name: &str, interface: &str) -> NodeIds {
         may_hold: true,
         instance_id: Some(format!("i-{name}")),
         network_interface_id: Some(interface.to_owned()),
+        links: Vec::new(),
     }
 }
 
 /// Two balancers, of which this is the first, and a group of two addresses.
 fn settings(url: &str) -> Settings {
-    let allocation = |id: &str| AddressIds { allocation_id: id.to_owned(), private_ip: None };
+    let allocation =
+        |id: &str| AddressIds::ElasticIp { allocation_id: id.to_owned(), private_ip: None };
     Settings {
         provider: Provider::Simulated,
         region: None,
@@ -361,7 +364,8 @@ async fn region_ids_and_credentials_come_from_metadata() {
     settings.provider = Provider::Aws;
     settings.cluster.nodes[0] = NodeIds { may_hold: true, ..NodeIds::default() };
     let allocation_id = std::env::var("VIPWARD_TEST_ALLOCATION").unwrap();
-    settings.cluster.groups[0].addresses = vec![AddressIds { allocation_id, private_ip: None }];
+    settings.cluster.groups[0].addresses =
+        vec![AddressIds::ElasticIp { allocation_id, private_ip: None }];
     let started = tokio::time::Instant::now();
     let cloud = Cloud::connect(settings, Arc::new(())).await.unwrap();
     println!("connected after {:?}", started.elapsed());

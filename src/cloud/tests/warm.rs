@@ -7,7 +7,7 @@ async fn slow() -> Stub {
     Stub::new(|form| healthy(form, "eni-b").later(Duration::from_millis(50))).await
 }
 
-async fn until(mut condition: impl FnMut() -> bool) {
+pub(super) async fn until(mut condition: impl FnMut() -> bool) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -171,12 +171,13 @@ pub(in crate::config) enum RawAddress {
         /// By node, the secondary private address to bind it to; the primary one when absent.
         private_ip: Option<BTreeMap<String, String>>,
     },
-    /// A secondary private address within a subnet. Not in this version.
+    /// A secondary private address of the subnet that the balancers share.
     SecondaryIp {
         /// The address.
         #[schemars(required, extend("x-kind" = Kind::Ip))]
         ip: Option<std::net::IpAddr>,
         /// The kernel's interface: the one with the MAC of `network_interface_id` when absent.
+        #[schemars(length(min = 1))]
         interface: Option<String>,
     },
     /// A route to an overlay address. Not in this version.

@@ -175,7 +175,7 @@ pub(super) struct RawCheck {
     /// Passes while this systemd unit is active, as `systemctl is-active` sees it.
     #[schemars(length(min = 1))]
     pub unit: Option<String>,
-    /// Passes while this network interface has a carrier. Not in this version.
+    /// Passes while this network interface is up and has a carrier.
     #[schemars(length(min = 1))]
     pub interface: Option<String>,
     /// Time from one run to the next.

@@ -60,14 +60,6 @@ fn kind(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKind
             );
             None
         }
-        [unbuilt @ "interface"] => {
-            findings.error(
-                &format!("{path}.{unbuilt}"),
-                "is not in this version, and a check that is not run would hide a failure; take \
-                 http, tcp, command, process or unit",
-            );
-            None
-        }
         [_] => built(path, raw, findings),
         [first, .., last] => {
             findings.error(
@@ -96,6 +88,10 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
     if let Some(name) = &raw.process {
         return Some(CheckKind::Process { name: name.clone() });
     }
+    if let Some(name) = &raw.interface {
+        is_interface(&format!("{path}.interface"), name, findings);
+        return Some(CheckKind::Interface { name: name.clone() });
+    }
     if let Some(name) = &raw.unit {
         // As systemctl does it: a name without a type is a service.
         let service = if name.contains('.') { "" } else { ".service" };
@@ -105,6 +101,21 @@ fn built(path: &str, raw: &RawCheck, findings: &mut Findings) -> Option<CheckKin
     argv.map(|argv| CheckKind::Command { argv })
         .map_err(|fault| findings.error(&format!("{path}.command"), fault))
         .ok()
+}
+
+/// Reports a name that the kernel does not take.
+pub(super) fn is_interface(path: &str, name: &str, findings: &mut Findings) {
+    let fits = |byte: u8| byte != b'/' && byte != b':' && !byte.is_ascii_whitespace();
+    if (1..16).contains(&name.len()) && ![".", ".."].contains(&name) && name.bytes().all(fits) {
+        return;
+    }
+    findings.error(
+        path,
+        format!(
+            "{name:?} is no interface's name: those have at most 15 bytes, without `/`, `:` and \
+             blanks; `ip link` lists them"
+        ),
+    );
 }
 
 fn timeout(path: &str, raw: &RawCheck, findings: &mut Findings) -> Span {

@@ -1,13 +1,14 @@
 //! Rules of `[[groups]]`: who may hold what.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use vipward_core::Priority;
 
 use super::super::problem::{Findings, join};
 use super::super::raw::{RawAddress, RawConfig, RawGroup, RawOnIsolation, RawRole};
 use super::super::typed::{Address, Group, Node};
+use super::checks::is_interface;
 use super::nodes::{known, names};
 use super::unique;
 
@@ -54,6 +55,7 @@ pub(super) fn groups(raw: &RawConfig, nodes: &[Node], findings: &mut Findings) -
     );
     if findings.errors.is_empty() {
         one_each(&groups, nodes, findings);
+        apart(&groups, nodes, findings);
     }
     groups
 }
@@ -153,7 +155,7 @@ fn one_each(groups: &[Group], nodes: &[Node], findings: &mut Findings) {
                 continue;
             }
             for (j, address) in group.addresses.iter().enumerate() {
-                let Address::ElasticIp { allocation_id, private_ip } = address;
+                let Address::ElasticIp { allocation_id, private_ip } = address else { continue };
                 let bound = private_ip.get(&node.name).copied();
                 let Some(other) = taken.insert(bound, allocation_id) else { continue };
                 let at = bound.map_or_else(
@@ -174,6 +176,70 @@ fn one_each(groups: &[Group], nodes: &[Node], findings: &mut Findings) {
     }
 }
 
+/// The address, if it is one that can move within a subnet.
+fn secondary(path: &str, ip: IpAddr, findings: &mut Findings) -> Option<Ipv4Addr> {
+    let IpAddr::V4(ip) = ip else {
+        let message = format!("{ip} is IPv6, which is not in this version; give an IPv4 address");
+        findings.error(path, message);
+        return None;
+    };
+    let special =
+        ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.octets()[0] == 0;
+    if special || ip.is_broadcast() {
+        findings.error(
+            path,
+            format!(
+                "{ip} is no address that an interface of EC2 can have; give a free address of the \
+                 balancers' subnet, like \"10.0.1.50\""
+            ),
+        );
+        return None;
+    }
+    Some(ip)
+}
+
+/// What moves and what stays with a node are different addresses: with the former the latter
+/// would go.
+fn apart(groups: &[Group], nodes: &[Node], findings: &mut Findings) {
+    for (i, group) in groups.iter().enumerate() {
+        for (j, address) in group.addresses.iter().enumerate() {
+            let Address::SecondaryIp { ip, .. } = address else { continue };
+            let path = format!("groups[{i}].addresses[{j}].ip");
+            let own = |link: &&SocketAddr| link.ip() == IpAddr::V4(*ip);
+            let linked = |node: &Node| node.links.iter().find(own).map(|_| node.name.clone());
+            if let Some(name) = nodes.iter().find_map(linked) {
+                findings.error(
+                    &path,
+                    format!(
+                        "{ip} is an address of {name}'s links, by which the nodes hear each other, \
+                         so it cannot move; give a free address of the balancers' subnet"
+                    ),
+                );
+            }
+            if let Some((name, id)) = groups.iter().find_map(|group| bound(group, *ip)) {
+                findings.error(
+                    &path,
+                    format!(
+                        "{ip} moves, but {id} is bound to it at {name} (private_ip); give one of \
+                         the two another address"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// The node and the elastic IP that is bound to this address there.
+fn bound(group: &Group, ip: Ipv4Addr) -> Option<(&str, &str)> {
+    group.addresses.iter().find_map(|address| match address {
+        Address::ElasticIp { allocation_id, private_ip } => {
+            let found = private_ip.iter().find(|(_, bound)| **bound == ip)?;
+            Some((found.0.as_str(), allocation_id.as_str()))
+        }
+        Address::SecondaryIp { .. } => None,
+    })
+}
+
 fn address(
     path: &str,
     raw: &RawAddress,
@@ -183,7 +249,7 @@ fn address(
     let unbuilt = |kind: &str| {
         format!(
             "kind {kind:?} is not in this version, and an address that is not moved would be lost \
-             in a failover; take an \"elastic-ip\""
+             in a failover; take an \"elastic-ip\" or a \"secondary-ip\""
         )
     };
     match raw {
@@ -191,9 +257,12 @@ fn address(
             let private_ip = private_ips(path, private_ip.as_ref(), names, findings);
             Some(Address::ElasticIp { allocation_id: allocation_id.clone()?, private_ip })
         }
-        RawAddress::SecondaryIp { .. } => {
-            findings.error(&format!("{path}.kind"), unbuilt("secondary-ip"));
-            None
+        RawAddress::SecondaryIp { ip, interface } => {
+            if let Some(name) = interface {
+                is_interface(&format!("{path}.interface"), name, findings);
+            }
+            let ip = secondary(&format!("{path}.ip"), *ip.as_ref()?, findings)?;
+            Some(Address::SecondaryIp { ip, interface: interface.clone() })
         }
         RawAddress::Route { .. } => {
             findings.error(&format!("{path}.kind"), unbuilt("route"));

@@ -3,9 +3,9 @@
 use super::*;
 
 /// What is exchanged, for what, and how the one error begins (after the file's name) and ends.
-type Row = (&'static str, &'static str, &'static str, &'static str);
+type Row<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-fn check(rows: &[Row]) {
+fn check(rows: &[Row<'_>]) {
     for (old, new, start, end) in rows {
         let errors = bad(&with(old, new));
         let [error] = errors.as_slice() else { panic!("{new}: {errors:#?}") };
@@ -213,7 +213,9 @@ fn checks() {
         (http, "command = 5\n", "30: checks[0].command: must be an array or a string", ""),
         (http, "process = \"\"\n", "30: checks[0].process: is empty", ""),
         (http, "unit = \"\"\n", "30: checks[0].unit: is empty", ""),
-        (http, "interface = \"eth0\"\n", "30: checks[0].interface: is not in this version", ""),
+        (http, "interface = \"\"\n", "30: checks[0].interface: is empty", ""),
+        (http, "interface = \"eth 0\"\n", "30: checks[0].interface: \"eth 0\" is no", "ip link"),
+        (http, "interface = \"a234567890123456\"\n", "30: checks[0].interface: ", "15 bytes"),
         ("fatal = true", "", "28: checks[0]: failing has no effect", "weight = 1..253"),
         ("fatal = true", "fatal = true\nweight = 5", "32: checks[0].fatal: ", "not both"),
         ("fatal = true", "fatal = true\ntimeout = \"2s\"", "33: checks[0].timeout: 2s is", "1s"),
@@ -258,12 +260,6 @@ fn what_is_not_in_this_version_and_safety_rests_on() {
         ("[cloud]", "on_isolation = \"release\"\n[cloud]", "24: groups[0].on_isolation: ", "hold"),
         (
             address,
-            "{ kind = \"secondary-ip\", ip = \"10.0.1.50\" }",
-            "23: groups[0].addresses[0].kind: ",
-            "not in this version",
-        ),
-        (
-            address,
             "{ kind = \"route\", destination = \"172.31.255.1/32\", route_tables = [\"rtb-0abc\"] }",
             "23: groups[0].addresses[0].kind: ",
             "not in this version",
@@ -275,6 +271,50 @@ fn what_is_not_in_this_version_and_safety_rests_on() {
             "is no IPv4 address",
         ),
     ]);
+}
+
+#[test]
+fn secondary_addresses() {
+    let address = "{ kind = \"elastic-ip\", allocation_id = \"eipalloc-0abc\" }";
+    let secondary = |ip: &str| format!("{{ kind = \"secondary-ip\", ip = \"{ip}\" }}");
+    let refused = |new: &str, start: &str, end: &str| check(&[(address, new, start, end)]);
+    let at = "23: groups[0].addresses[0]";
+    for (ip, told) in [
+        ("2001:db8::50", ".ip: 2001:db8::50 is IPv6, which is not in this version"),
+        ("10.0.1", ".ip: \"10.0.1\" is no IP address"),
+        ("127.0.0.1", ".ip: 127.0.0.1 is no address that an interface of EC2 can have"),
+        ("169.254.1.1", ".ip: 169.254.1.1 is no address"),
+        ("224.0.0.1", ".ip: 224.0.0.1 is no address"),
+        ("0.0.0.0", ".ip: 0.0.0.0 is no address"),
+        ("255.255.255.255", ".ip: 255.255.255.255 is no address"),
+        ("10.0.1.11", ".ip: 10.0.1.11 is an address of lb-b's links"),
+        ("10.0.9.10", ".ip: 10.0.9.10 is an address of lb-a's links"),
+        ("10.0.2.5", ".ip: 10.0.2.5 is an address of witness's links"),
+    ] {
+        refused(&secondary(ip), &format!("{at}{told}"), "");
+    }
+    refused("{ kind = \"secondary-ip\" }", &format!("{at}.ip: is missing"), "");
+    for name in ["eth 0", "a234567890123456", "eth0:1", ".."] {
+        let new =
+            format!("{{ kind = \"secondary-ip\", ip = \"10.0.1.50\", interface = {name:?} }}");
+        refused(&new, &format!("{at}.interface: {name:?} is no interface's name"), "ip link");
+    }
+    // An address moves with one group, once, however it is written,
+    let twice = format!("{}, {}", secondary("10.0.1.50"), secondary("10.0.1.50"));
+    let second = "23: groups[0].addresses[1]: duplicate 10.0.1.50: groups[0].addresses[0]";
+    refused(&twice, second, "once");
+    let again = format!(
+        "\n[[groups]]\nname = \"b\"\npriority = {{ lb-b = 1, lb-a = 2 }}\naddresses = [{}]\n[cloud]",
+        secondary("10.0.1.50")
+    );
+    let text = with(address, &secondary("10.0.1.50")).replace("\n[cloud]", &again);
+    let errors = bad(&text);
+    assert!(errors[0].contains(":27: groups[1].addresses[0]: duplicate 10.0.1.50"), "{errors:?}");
+    // and not while an elastic IP stays bound to it.
+    let bound = "{ kind = \"elastic-ip\", allocation_id = \"eipalloc-0abc\", \
+                 private_ip = { lb-a = \"10.0.1.50\" } }";
+    let both = format!("{}, {bound}", secondary("10.0.1.50"));
+    refused(&both, &format!("{at}.ip: 10.0.1.50 moves, but eipalloc-0abc is bound"), "at lb-a");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vipward_core::{CheckEffect, ClaimMode, GroupId, NodeId};
+use vipward_core::{AddressKind, CheckEffect, ClaimMode, GroupId, NodeId};
 
 use super::*;
 
@@ -16,6 +16,7 @@ fn the_shipped_examples_are_good_and_warn_of_nothing() {
         ("witness", include_str!("../../../config/two-balancers-and-witness.toml")),
         ("three", include_str!("../../../config/three-balancers.toml")),
         ("active", include_str!("../../../config/active-active.toml")),
+        ("secondary", include_str!("../../../config/secondary-address.toml")),
     ] {
         let config = good(text);
         assert_eq!(config.warnings, [], "{name}");
@@ -41,10 +42,12 @@ fn the_shipped_policy_names_every_call_and_no_other() {
     assert_eq!(
         actions,
         [
+            "ec2:AssignPrivateIpAddresses",
             "ec2:AssociateAddress",
             "ec2:DescribeAddresses",
             "ec2:DescribeNetworkInterfaces",
             "ec2:DisassociateAddress",
+            "ec2:UnassignPrivateIpAddresses",
         ]
     );
 }
@@ -120,6 +123,7 @@ fn checks_of_every_kind() {
     let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
     assert_eq!(kind("tcp = \"127.0.0.1:80\"\n"), CheckKind::Tcp { addr });
     assert_eq!(kind("process = \"nginx\"\n"), CheckKind::Process { name: "nginx".to_owned() });
+    assert_eq!(kind("interface = \"eth0\"\n"), CheckKind::Interface { name: "eth0".to_owned() });
     let unit = |name: &str| CheckKind::Unit { name: name.to_owned() };
     assert_eq!(kind("unit = \"nginx.service\"\n"), unit("nginx.service"));
     assert_eq!(kind("unit = \"nginx\"\n"), unit("nginx.service"));
@@ -174,6 +178,27 @@ fn what_is_not_in_this_version_and_harmless_is_named() {
         )
         .is_empty()
     );
+}
+
+#[test]
+fn a_secondary_address_with_and_without_its_interface() {
+    // Given a group of both kinds,
+    let config = good(&with(
+        "\"eipalloc-0abc\" }]",
+        "\"eipalloc-0abc\" }, { kind = \"secondary-ip\", ip = \"10.0.1.50\" }, \
+         { kind = \"secondary-ip\", ip = \"10.0.1.51\", interface = \"eth1\" }]",
+    ));
+    // then each is what the file says, and the core knows its kind.
+    let secondary = |last: u8, interface: Option<&str>| Address::SecondaryIp {
+        ip: [10, 0, 1, last].into(),
+        interface: interface.map(str::to_owned),
+    };
+    let addresses = &config.groups[0].addresses;
+    assert_eq!(addresses[1..], [secondary(50, None), secondary(51, Some("eth1"))]);
+    let kinds = &config.core("lb-a").expect("a node").groups[0].addresses;
+    let [elastic, moving] = [AddressKind::ElasticIp, AddressKind::SecondaryIp];
+    assert_eq!(*kinds, [elastic, moving, moving]);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
 #[test]

@@ -39,7 +39,7 @@ on_isolation  = "hold"
 addresses = [
   { kind = "elastic-ip",   allocation_id = "eipalloc-0abc" },
   { kind = "elastic-ip",   allocation_id = "eipalloc-0abd", private_ip = { lb-a = "10.0.1.20" } }, # refused
-  { kind = "secondary-ip", ip = "10.0.1.50", interface = "eth0" },             # refused
+  { kind = "secondary-ip", ip = "10.0.1.50", interface = "eth0" },
   { kind = "route",        destination = "172.31.255.1/32", route_tables = ["rtb-0abc"] }, # refused
 ]
 [cloud]

@@ -97,6 +97,7 @@ enum RefusalWord {
     NotElected(String),
     OtherElected(String),
     NotClaimed(String),
+    RolledBack(String),
     NoAnswer(String),
 }
 
@@ -154,6 +155,7 @@ fn refusal_word(refusal: Refusal, names: &Names) -> Result<RefusalWord, WireErro
         Refusal::NotElected(node) => RefusalWord::NotElected(names.node(node)?),
         Refusal::OtherElected(node) => RefusalWord::OtherElected(names.node(node)?),
         Refusal::NotClaimed(node) => RefusalWord::NotClaimed(names.node(node)?),
+        Refusal::RolledBack(node) => RefusalWord::RolledBack(names.node(node)?),
         Refusal::NoAnswer(node) => RefusalWord::NoAnswer(names.node(node)?),
     })
 }
@@ -178,6 +180,7 @@ fn refusal(word: RefusalWord, names: &Names) -> Result<Refusal, WireError> {
         RefusalWord::NotElected(name) => Refusal::NotElected(names.node_id(&name)?),
         RefusalWord::OtherElected(name) => Refusal::OtherElected(names.node_id(&name)?),
         RefusalWord::NotClaimed(name) => Refusal::NotClaimed(names.node_id(&name)?),
+        RefusalWord::RolledBack(name) => Refusal::RolledBack(names.node_id(&name)?),
         RefusalWord::NoAnswer(name) => Refusal::NoAnswer(names.node_id(&name)?),
     })
 }

@@ -203,6 +203,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
                 Refusal::NotElected,
                 Refusal::OtherElected,
                 Refusal::NotClaimed,
+                Refusal::RolledBack,
                 Refusal::NoAnswer,
             ];
             about[which](node)

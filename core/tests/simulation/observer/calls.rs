@@ -4,13 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use vipward_core::{
-    CallId, CallOutcome, CallReply, ClaimMode, CloudCall, Holder, Operation, OwnershipName,
+    AddressKind, CallId, CallOutcome, CallReply, ClaimMode, CloudCall, Holder, Operation,
+    OwnershipName, Presence,
 };
 
 use crate::clock::{Moment, Nanos, SEC};
+use crate::cloud::{Owner, interface_of};
 use crate::observer::journal::Due;
 use crate::observer::{Observer, letter};
 
+/// Where no id tells a move from a stale read, two reads so far apart must agree.
+pub(super) const AGREEMENT: Nanos = 2 * SEC;
 const MINUTE: Nanos = 60 * SEC;
 /// Of a minute of repairs: a repair is decided before it is ordered.
 const REPAIRS_WITHIN: Nanos = 45 * SEC;
@@ -25,8 +29,11 @@ pub(crate) struct Account {
     in_flight: Option<CallId>,
     /// When its last mutating call of the term ended, and whether the address was then its own.
     finished: Option<(Nanos, bool)>,
-    /// The first read since then that showed the address elsewhere.
+    /// The first read since then that showed the address elsewhere, and the last one.
     moved: Option<Nanos>,
+    moved_last: Nanos,
+    /// One since then showed it with nobody.
+    gone: bool,
     /// An outcome of this term is unknown, and nothing has shown since that it succeeded.
     unknown: bool,
     repairs: VecDeque<Nanos>,
@@ -42,6 +49,8 @@ impl Default for Account {
             in_flight: None,
             finished: None,
             moved: None,
+            moved_last: 0,
+            gone: false,
             unknown: false,
             repairs: VecDeque::new(),
             orders: VecDeque::new(),
@@ -98,6 +107,7 @@ impl Observer {
         }
         account.in_flight = Some(call.id);
         account.moved = None;
+        account.gone = false;
         self.takeovers.push(Takeover { at: at.real, node, group, term, address });
     }
 
@@ -126,7 +136,24 @@ impl Observer {
         if let Some(id) = account.in_flight {
             return Err(format!("{id:?} for the same address is under way"));
         }
+        if let Operation::Unassign { interface, .. } = &call.operation
+            && *interface == interface_of(Owner::Node(node))
+        {
+            return Err("from its own interface".into());
+        }
         let same = account.term == term;
+        let secondary = life.config.groups[group].addresses[address] == AddressKind::SecondaryIp;
+        if secondary && life.local.kernel[group][address] != Some(Presence::Present) {
+            return Err("before its kernel has the address".into());
+        }
+        if secondary
+            && same
+            && let (Some((_, true)), Some(moved)) = (account.finished, account.moved)
+            && !account.gone
+            && account.moved_last < moved + AGREEMENT
+        {
+            return Err("though only one read shows that it moved".into());
+        }
         let reassociate = match call.operation {
             Operation::Associate { reassociate, .. } => reassociate,
             Operation::Assign { reassign, .. } => reassign,
@@ -218,13 +245,18 @@ impl Observer {
                     account.unknown = false;
                 } else {
                     account.moved.get_or_insert(at.local);
+                    account.moved_last = at.local;
+                    account.gone |= seen.association.is_none();
                 }
+                let place = (group, seen.address.index());
+                life.local.seen(at.local, place, !own && seen.association.is_some());
             }
             return;
         };
         let account = &mut accounts[address.index()];
         account.in_flight = None;
         account.moved = None;
+        account.gone = false;
         self.due = Some(Due { node, call: call.0, request_id: request_id.cloned() });
         if account.term != term {
             return;

@@ -57,7 +57,7 @@ impl Observer {
                 let account = &mut self.lives[node].accounts[group.index()][address.index()];
                 account.ownership = *ownership;
             }
-            _ => {}
+            _ => self.alarm_journaled(node, event),
         }
     }
 

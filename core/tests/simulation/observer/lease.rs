@@ -236,8 +236,10 @@ impl Observer {
         let mastery = &mut self.lives[node].masteries[group];
         let Some(current) = mastery.as_mut().filter(|m| m.term == term) else { return };
         let old = current.stamps[from];
-        let stopped =
-            had_run_out && old.is_some_and(|old| old.local > at.local && old.send < stamp.send);
+        // Of a dead life's promise the core need not know.
+        let stopped = had_run_out
+            && !current.ghosts
+            && old.is_some_and(|old| old.local > at.local && old.send < stamp.send);
         if current.ends(quorum) <= at.local || stopped {
             // A lapsed lease stays lapsed; and a promise that ran out while it was still counted
             // shows that this clock stood still.

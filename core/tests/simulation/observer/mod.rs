@@ -4,6 +4,7 @@
 mod calls;
 mod journal;
 mod lease;
+mod local;
 mod promise;
 
 use std::collections::VecDeque;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipward_core::{
-    BootId, Config, Heartbeat, Input, NodeId, Output, Request, RoleName, TakeBack, TakeBackKind,
-    VoteRequest,
+    BootId, Config, Durable, Heartbeat, Input, NodeId, Output, Request, RoleName, TakeBack,
+    TakeBackKind, VoteRequest,
 };
 
 use crate::clock::{Moment, Nanos};
@@ -85,6 +86,7 @@ pub(crate) struct Life {
     voluntary: [Vec<Nanos>; GROUPS],
     pub(crate) accounts: [[Account; ADDRESSES]; GROUPS],
     calls: Vec<calls::Ordered>,
+    local: local::Local,
 }
 
 /// The judge of one seed.
@@ -166,11 +168,13 @@ impl Observer {
         (number, boot): (u32, BootId),
         at: Moment,
         config: &Arc<Config>,
-        longest_promise: Duration,
+        disk: Option<&Durable>,
     ) {
+        let longest_promise = disk.map(|disk| disk.longest_promise).unwrap_or_default();
         let mute = config.timing.lease().max(longest_promise);
         let mute_until = at.local + nanos(mute);
         self.lives[node] = Life::new(number, boot, Arc::clone(config), at, mute_until);
+        self.lives[node].local = local::Local::new(disk);
     }
 
     /// A process ends, and with it every lease it had.
@@ -221,12 +225,14 @@ impl Observer {
             },
             Output::Call(call) => self.call_ordered(node, at, call),
             Output::Event(event) => self.journaled(node, at, hosts, event),
+            Output::Kernel { group, address, wanted } => {
+                self.kernel_ordered(node, (group.index(), address.index()), *wanted);
+            }
+            Output::Hook(hook) => self.hook_run(node, hook),
             Output::Answer { .. }
             | Output::Probe { .. }
             | Output::Persist(_)
             | Output::OperatorDone { .. }
-            | Output::Kernel { .. }
-            | Output::Hook(_)
             | Output::Stopped => {}
         }
     }
@@ -235,6 +241,7 @@ impl Observer {
     pub(crate) fn after(&mut self, node: usize, real: Nanos, hosts: &[Host]) {
         self.judge_promises(real, hosts);
         self.judge_let_go(node);
+        self.judge_hooks(node);
         self.finished_journaled(node);
     }
 
@@ -328,6 +335,7 @@ impl Life {
             voluntary: [const { Vec::new() }; GROUPS],
             accounts: std::array::from_fn(|_| std::array::from_fn(|_| Account::default())),
             calls: Vec::new(),
+            local: local::Local::default(),
         }
     }
 
