@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::operation::assign_private_ip_addresses::AssignPrivateIpAddressesOutput;
 use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use tokio::time::timeout;
 use vipward_core::{
@@ -47,7 +48,31 @@ pub(super) async fn assign(
         Some(fence) => call.customize().interceptor(fence).send().await,
         None => call.send().await,
     };
-    answer(sent, |_| Ok(CallReply::Associated(AssociationId(interface.into()))))
+    answer(sent, |output| {
+        says(output, interface, ip)?;
+        Ok(CallReply::Associated(AssociationId(interface.into())))
+    })
+}
+
+/// Whether an answer says what was asked for: one that does not is no success.
+fn says(
+    output: &AssignPrivateIpAddressesOutput,
+    interface: &str,
+    ip: Ipv4Addr,
+) -> Result<(), String> {
+    let answer = "the answer to AssignPrivateIpAddresses";
+    match output.network_interface_id().filter(|id| !id.is_empty()) {
+        Some(id) if id == interface => {}
+        Some(other) => return Err(format!("{answer} names {other} instead of {interface}")),
+        None => return Err(format!("{answer} has no networkInterfaceId")),
+    }
+    // An address that was there already need not be named again.
+    let text = ip.to_string();
+    let assigned = output.assigned_private_ip_addresses();
+    if assigned.is_empty() || assigned.iter().any(|it| it.private_ip_address() == Some(&*text)) {
+        return Ok(());
+    }
+    Err(format!("{answer} names other addresses than {ip}"))
 }
 
 /// Takes an address off the interface that was seen to have it.
@@ -97,6 +122,9 @@ pub(super) async fn describe(
     let within = Filter::builder().name("subnet-id").values(&**subnet).build();
     let call = client.describe_network_interfaces().filters(wanted.build()).filters(within);
     answer(call.send().await, |output| {
+        if output.next_token().is_some_and(|token| !token.is_empty()) {
+            return Err("the answer to DescribeNetworkInterfaces is not whole".to_owned());
+        }
         let shown = output.network_interfaces();
         let observe =
             |(address, ip): &(AddressId, Ipv4Addr)| observation(cluster, own, *address, *ip, shown);

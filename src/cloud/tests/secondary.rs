@@ -56,7 +56,8 @@ fn showing(form: &stub::Form, seen: &str) -> Reply {
         UNASSIGN if form["PrivateIpAddress.1"] == "169.254.169.254" => {
             error(400, "InvalidParameterValue")
         }
-        ASSIGN | UNASSIGN => ok(&form["Action"], "<return>true</return>"),
+        ASSIGN => ok(ASSIGN, "<networkInterfaceId>eni-a</networkInterfaceId>"),
+        UNASSIGN => ok(UNASSIGN, "<return>true</return>"),
         _ => error(403, "UnauthorizedOperation"),
     }
 }
@@ -109,6 +110,37 @@ async fn assigns_with_both_flags_said_and_unassigns_where_it_was_seen() {
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0]["NetworkInterfaceId"], "eni-z");
     assert_eq!(sent[0]["PrivateIpAddress.1"], "10.0.1.51");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_what_was_asked_for_is_no_success() {
+    let named = "<networkInterfaceId>eni-a</networkInterfaceId>";
+    let set = |ip: &str| {
+        let item = format!("<item><privateIpAddress>{ip}</privateIpAddress></item>");
+        format!("<assignedPrivateIpAddressesSet>{item}</assignedPrivateIpAddressesSet>")
+    };
+    let answered = async |fields: String| {
+        let stub = Stub::new(move |form| match &*form["Action"] {
+            ASSIGN => ok(ASSIGN, &fields),
+            _ => nobody(form),
+        });
+        let stub = stub.await;
+        cloud(&stub).await.execute(assign(true), &clock()).await.outcome
+    };
+    for (fields, word) in [
+        ("<return>true</return>".to_owned(), "has no networkInterfaceId"),
+        ("<networkInterfaceId/>".to_owned(), "has no networkInterfaceId"),
+        (named.replace("eni-a", "eni-b"), "names eni-b instead of eni-a"),
+        (format!("{named}{}", set("10.0.1.51")), "names other addresses than 10.0.1.50"),
+    ] {
+        let outcome = answered(fields).await;
+        assert!(what(&outcome).contains(word), "{outcome:?}");
+    }
+    // One that was there already need not be named again.
+    for fields in [named.to_owned(), format!("{named}{}", set("10.0.1.50"))] {
+        let id = AssociationId("eni-a".into());
+        assert_eq!(answered(fields).await, CallOutcome::Ok(CallReply::Associated(id)));
+    }
 }
 
 #[tokio::test]
