@@ -20,7 +20,7 @@ use super::call::{Answer, NO_ADDRESS, answer, node_of};
 use super::fence::Fence;
 use super::identity::Own;
 use super::outcome::{failed, of_error};
-use super::{Cluster, Shared};
+use super::{AddressIds, Cluster, Shared};
 
 /// The MAC address of a network interface.
 pub type Mac = [u8; 6];
@@ -210,6 +210,28 @@ async fn learn_once(shared: &Shared) -> bool {
     }
     let client = connections.pool().client;
     matches!(timeout(within, look(shared, &client, &interface)).await, Ok(Ok(_)))
+}
+
+/// Which secondary addresses no call can bring to this node, for its subnet's sake. Only metadata
+/// tells the range: the API would take a further permission.
+pub(super) async fn misplaced(shared: &Shared, interface: &str) -> Vec<String> {
+    let known = shared.own.borrow().range;
+    let range = match (known, &shared.metadata) {
+        (Some(range), _) => range,
+        (None, None) => return Vec::new(),
+        (None, Some(metadata)) => {
+            let Ok(Some(range)) = metadata.subnet_range(interface).await else { return Vec::new() };
+            shared.own.send_modify(|own| own.range = Some(range));
+            range
+        }
+    };
+    let cluster = shared.cluster();
+    let mine = cluster.groups.iter().filter(|group| group.mine).flat_map(|it| &it.addresses);
+    let fault = |address: &AddressIds| match address {
+        AddressIds::SecondaryIp { ip } => range.fault(*ip),
+        AddressIds::ElasticIp { .. } => None,
+    };
+    mine.filter_map(fault).collect()
 }
 
 /// What this node knows of itself, its subnet included: read now if nothing has told it yet.

@@ -289,6 +289,62 @@ async fn a_preflight_names_a_holder_outside_the_cluster() {
     assert!(found[0].contains("10.0.1.50 is held by eni-z"), "{found:?}");
 }
 
+#[tokio::test]
+async fn a_preflight_names_an_address_that_the_subnet_cannot_give() {
+    // Given metadata that knows the subnet of this node's interface, which is not the primary one,
+    let metadata = Stub::new(|form| {
+        let path = form["Action"].trim_start_matches("/latest/meta-data/").to_owned();
+        let path = path.trim_start_matches("network/interfaces/macs/");
+        let value = match path {
+            "/latest/api/token" => "token",
+            "mac" => "02:00:00:00:00:01",
+            "" => "02:00:00:00:00:01/\n02:00:00:00:00:02/",
+            "02:00:00:00:00:01/interface-id" => "eni-other",
+            "02:00:00:00:00:02/interface-id" => "eni-a",
+            "02:00:00:00:00:02/subnet-ipv4-cidr-block" => "10.0.1.48/28",
+            _ => return Reply::Answer(404, String::new()),
+        };
+        Reply::Answer(200, value.to_owned())
+    });
+    let metadata = metadata.await;
+    let stub = Stub::new(nobody).await;
+    let mut settings = settings(&stub.url);
+    let secondary = |last: u8| AddressIds::SecondaryIp { ip: [10, 0, 1, last].into() };
+    // when there are an address outside, one that EC2 keeps, and a good one,
+    settings.cluster.groups[0].addresses = vec![secondary(64), secondary(50), secondary(52)];
+    let metadata = super::super::metadata::Metadata::at(&metadata.url);
+    let cloud = Cloud::start(settings, Some(metadata), Arc::new(()));
+    assert!(cloud.settled(10 * SECOND).await);
+    // then the first two are named.
+    let found = cloud.preflight().await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("10.0.1.64 is outside") && found[0].contains("10.0.1.48 to"));
+    assert!(found[1].contains("10.0.1.50 is one of the five"), "{found:?}");
+    assert_eq!(learnt_mac(&cloud).await, Some([2, 0, 0, 0, 0, 10]));
+}
+
+#[tokio::test]
+async fn a_preflight_names_a_private_ip_that_the_interface_does_not_have() {
+    let stub = Stub::new(|form| match &*form["Action"] {
+        INTERFACES => nobody(form),
+        _ => healthy(form, "eni-b"),
+    });
+    let stub = stub.await;
+    for (ip, named) in [("10.0.1.20", true), ("10.0.1.10", false)] {
+        let mut settings = super::settings(&stub.url);
+        settings.cluster.groups[0].addresses = vec![AddressIds::ElasticIp {
+            allocation_id: "eipalloc-1".to_owned(),
+            private_ip: Some(ip.to_owned()),
+        }];
+        let cloud = Cloud::connect(settings, Arc::new(())).await.unwrap();
+        assert!(cloud.settled(10 * SECOND).await);
+        let found = cloud.preflight().await;
+        assert_eq!(found.len(), usize::from(named), "{found:?}");
+        let says = |text: &String| text.contains("no address of eni-a") && text.contains(ip);
+        assert!(found.iter().all(says), "{found:?}");
+    }
+}
+
 async fn learnt_mac(cloud: &Cloud) -> Option<Mac> {
     let mut mac = cloud.own_mac();
     let known = tokio::time::timeout(10 * SECOND, mac.wait_for(Option::is_some)).await;
