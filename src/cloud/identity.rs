@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use vipward_core::Random;
 
+use super::subnet::Range;
 use super::{Cluster, Shared};
 
 /// The longest pause between two tries.
@@ -19,6 +20,8 @@ pub(super) struct Own {
     pub(super) subnet: Option<Arc<str>>,
     /// The interface's primary private address, once seen.
     pub(super) primary: Option<std::net::Ipv4Addr>,
+    /// The subnet's addresses, once metadata told them.
+    pub(super) range: Option<Range>,
     /// Why they are not known.
     trouble: Option<Arc<str>>,
 }

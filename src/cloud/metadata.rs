@@ -10,9 +10,10 @@ use aws_config::provider_config::ProviderConfig;
 use tokio::sync::mpsc;
 use vipward_core::{AddressKind, GroupId, Input};
 
-use super::Cloud;
 use super::client::http_client;
 use super::outcome::chain;
+use super::subnet::Range;
+use super::{Cloud, GroupAddresses};
 
 /// How long one request may take: metadata is on the same host.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -53,25 +54,42 @@ impl Metadata {
 
     async fn primary_mac(&self) -> Result<Option<String>, String> {
         let mac = self.get("mac").await?;
-        Ok(mac.filter(|mac| mac.chars().all(|c| c.is_ascii_hexdigit() || c == ':')))
+        Ok(mac.filter(|mac| is_mac(mac)))
     }
 
-    /// The MAC of an interface, if it is the primary one.
+    /// The MAC of an interface of this machine.
     pub(super) async fn mac_of(&self, interface: &str) -> Result<Option<String>, String> {
-        let primary = self.primary_interface().await?;
-        if primary.as_deref() != Some(interface) {
-            return Ok(None);
+        if self.primary_interface().await?.as_deref() == Some(interface) {
+            return self.primary_mac().await;
         }
-        self.primary_mac().await
+        let listed = self.get("network/interfaces/macs/").await?.unwrap_or_default();
+        // As many as the largest instances have.
+        for mac in listed.lines().map(|line| line.trim_end_matches('/')).take(16) {
+            if !is_mac(mac) {
+                continue;
+            }
+            let id = self.get(&format!("network/interfaces/macs/{mac}/interface-id")).await?;
+            if id.as_deref() == Some(interface) {
+                return Ok(Some(mac.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
-    /// The addresses of the interface with this MAC: the public ones, and, where secondary
-    /// addresses move, the private ones.
-    async fn addresses(&self, mac: &str, private: bool) -> Result<[Option<String>; 2], String> {
-        let of = |what: &str| format!("network/interfaces/macs/{mac}/{what}");
-        let public = self.get(&of("public-ipv4s")).await?;
-        let private = if private { self.get(&of("local-ipv4s")).await? } else { None };
-        Ok([public, private])
+    /// The range of the subnet that an interface of this machine is in.
+    pub(super) async fn subnet_range(&self, interface: &str) -> Result<Option<Range>, String> {
+        let Some(mac) = self.mac_of(interface).await? else { return Ok(None) };
+        let path = format!("network/interfaces/macs/{mac}/subnet-ipv4-cidr-block");
+        Ok(self.get(&path).await?.and_then(|range| range.parse().ok()))
+    }
+
+    /// The addresses of that kind of the interface with this MAC.
+    async fn addresses(&self, mac: &str, kind: AddressKind) -> Result<Option<String>, String> {
+        let what = match kind {
+            AddressKind::ElasticIp => "public-ipv4s",
+            AddressKind::SecondaryIp => "local-ipv4s",
+        };
+        self.get(&format!("network/interfaces/macs/{mac}/{what}")).await
     }
 
     /// One value; `None` if there is none of that name.
@@ -91,6 +109,11 @@ impl Metadata {
     }
 }
 
+/// Whether a text can be part of a path, as MACs are.
+fn is_mac(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit() || c == ':')
+}
+
 fn builder() -> imds::client::Builder {
     let config = ProviderConfig::without_region().with_http_client(http_client(false));
     imds::Client::builder()
@@ -106,38 +129,61 @@ pub async fn instance_id(within: Duration) -> Option<String> {
     tokio::time::timeout(within, metadata.instance_id()).await.ok()?.ok().flatten()
 }
 
-/// Watches this machine's addresses in its metadata, each second, and hints to read the
-/// ownership of every group when they change (design 5.4). Only a hint: metadata may be late.
-/// Ends when nobody listens, or when there is no metadata to ask.
+/// Watches the addresses of this node's interface in its metadata, each second: the public ones
+/// for elastic IPs, the private ones for secondary addresses. When they change, hints to read the
+/// ownership of every group that has such addresses (design 5.4). Only a hint: metadata may be
+/// late. Ends when nobody listens, or when there is no metadata to ask.
 pub async fn run_metadata_hint(cloud: Cloud, inputs: mpsc::Sender<Input>) {
     let Some(metadata) = &cloud.shared.metadata else { return };
     let mac = loop {
-        match metadata.primary_mac().await {
-            Ok(Some(mac)) => break mac,
-            Ok(None) | Err(_) => tokio::time::sleep(RETRY).await,
+        if let Some(mac) = watched_mac(&cloud, metadata).await {
+            break mac;
         }
+        tokio::time::sleep(RETRY).await;
         if inputs.is_closed() {
             return;
         }
     };
-    let mut seen = None;
+    let mut seen = AddressKind::ALL.map(|kind| (kind, None));
     let mut tick = tokio::time::interval(HINT);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !inputs.is_closed() {
         tick.tick().await;
-        // A failure is no change; the next second asks again.
-        let private = cloud.shared.cluster().has(AddressKind::SecondaryIp);
-        let Ok(now) = metadata.addresses(&mac, private).await else { continue };
-        let changed = seen.as_ref().is_some_and(|before| *before != now);
-        // A full queue drops the hint: what was seen stays as it was, and the next second hints.
-        if !changed || hint(&cloud, &inputs) {
-            seen = Some(now);
+        for (kind, seen) in &mut seen {
+            if !cloud.shared.cluster().has(*kind) {
+                continue;
+            }
+            // A failure is no change; the next second asks again.
+            let Ok(now) = metadata.addresses(&mac, *kind).await else { break };
+            let changed = seen.as_ref().is_some_and(|before| *before != now);
+            // A full queue drops the hint: what was seen stays as it was, and the next second
+            // hints.
+            if !changed || hint(&cloud, &inputs, *kind) {
+                *seen = Some(now);
+            }
         }
     }
 }
 
-fn hint(cloud: &Cloud, inputs: &mpsc::Sender<Input>) -> bool {
-    let groups = cloud.shared.cluster().groups.len();
-    let mut groups = (0..).map(GroupId).take(groups);
-    groups.all(|group| inputs.try_send(Input::OwnershipHint { group }).is_ok())
+/// The MAC of the interface that addresses move to; the primary one where metadata does not know
+/// that interface.
+async fn watched_mac(cloud: &Cloud, metadata: &Metadata) -> Option<String> {
+    let interface = cloud.own_interface_id();
+    let own = match &interface {
+        Some(interface) => metadata.mac_of(interface).await.ok()?,
+        None => None,
+    };
+    match own {
+        Some(mac) => Some(mac),
+        None => metadata.primary_mac().await.ok()?,
+    }
+}
+
+fn hint(cloud: &Cloud, inputs: &mpsc::Sender<Input>, kind: AddressKind) -> bool {
+    let cluster = cloud.shared.cluster();
+    let of_kind = |(_, group): &(GroupId, &GroupAddresses)| {
+        group.addresses.iter().any(|address| address.kind() == kind)
+    };
+    let mut groups = (0..).map(GroupId).zip(&cluster.groups).filter(of_kind);
+    groups.all(|(group, _)| inputs.try_send(Input::OwnershipHint { group }).is_ok())
 }

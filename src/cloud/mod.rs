@@ -24,6 +24,7 @@ mod preflight;
 mod reach;
 mod run;
 mod secondary;
+mod subnet;
 #[cfg(test)]
 mod tests;
 

@@ -74,6 +74,8 @@ impl Cloud {
         };
         let tried = Tried { client: pool.client.clone(), within, cluster: &cluster, own: &own };
         if secondary {
+            let misplaced = secondary::misplaced(&self.shared, &interface).await;
+            problems.extend(misplaced.iter().map(|problem| sentence(problem)));
             problems.extend(tried.try_secondary(&interface).await);
         }
         for (group, _) in groups {

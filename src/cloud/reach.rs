@@ -19,9 +19,9 @@ use hyper::Uri;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::timeout;
 
-use super::Cluster;
 use super::identity::Own;
 use super::preflight::sentence;
+use super::{AddressIds, Cluster};
 
 /// What this node's interface shows, where this node may read it. Without the permission, or
 /// without an answer, nothing: other tries tell those problems.
@@ -39,6 +39,7 @@ pub(super) async fn hints(
     let [shown] = read.network_interfaces() else { return Vec::new() };
     let mut hints = Vec::new();
     hints.extend(attached_elsewhere(own, interface, shown));
+    hints.extend(bound_to_nothing(cluster, interface, shown));
     let source = timeout(within, seen.source());
     if let Ok(Some((endpoint, source))) = source.await {
         hints.extend(moving_way_out(cluster, interface, shown, endpoint, source));
@@ -55,6 +56,28 @@ fn attached_elsewhere(own: &Own, interface: &str, shown: &NetworkInterface) -> O
             "the interface {interface} belongs to {attached}, but this node is {own}: \
              correct its network_interface_id, or its instance_id"
         ))
+    })
+}
+
+/// Elastic IPs whose private address the interface does not have: `DryRun` does not look at it.
+fn bound_to_nothing(
+    cluster: &Cluster,
+    interface: &str,
+    shown: &NetworkInterface,
+) -> impl Iterator<Item = String> {
+    let has = |ip: &str| {
+        let mut addresses = shown.private_ip_addresses().iter();
+        addresses.any(|address| address.private_ip_address() == Some(ip))
+    };
+    let mine = cluster.groups.iter().filter(|group| group.mine).flat_map(|group| &group.addresses);
+    mine.filter_map(move |address| match address {
+        AddressIds::ElasticIp { allocation_id, private_ip: Some(ip) } if !has(ip) => {
+            Some(sentence(&format!(
+                "{ip}, the private_ip of {allocation_id} at this node, is no address of \
+                 {interface}: assign it there in EC2, or correct private_ip"
+            )))
+        }
+        AddressIds::ElasticIp { .. } | AddressIds::SecondaryIp { .. } => None,
     })
 }
 
@@ -135,7 +158,7 @@ impl Intercept for SeenEndpoint {
 mod tests {
     use aws_sdk_ec2::types::{NetworkInterfaceAssociation, NetworkInterfacePrivateIpAddress};
 
-    use super::super::{AddressIds, GroupAddresses};
+    use super::super::GroupAddresses;
     use super::*;
 
     const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));

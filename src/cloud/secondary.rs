@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::operation::assign_private_ip_addresses::AssignPrivateIpAddressesOutput;
 use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use tokio::time::timeout;
 use vipward_core::{
@@ -19,7 +20,7 @@ use super::call::{Answer, NO_ADDRESS, answer, node_of};
 use super::fence::Fence;
 use super::identity::Own;
 use super::outcome::{failed, of_error};
-use super::{Cluster, Shared};
+use super::{AddressIds, Cluster, Shared};
 
 /// The MAC address of a network interface.
 pub type Mac = [u8; 6];
@@ -47,7 +48,31 @@ pub(super) async fn assign(
         Some(fence) => call.customize().interceptor(fence).send().await,
         None => call.send().await,
     };
-    answer(sent, |_| Ok(CallReply::Associated(AssociationId(interface.into()))))
+    answer(sent, |output| {
+        says(output, interface, ip)?;
+        Ok(CallReply::Associated(AssociationId(interface.into())))
+    })
+}
+
+/// Whether an answer says what was asked for: one that does not is no success.
+fn says(
+    output: &AssignPrivateIpAddressesOutput,
+    interface: &str,
+    ip: Ipv4Addr,
+) -> Result<(), String> {
+    let answer = "the answer to AssignPrivateIpAddresses";
+    match output.network_interface_id().filter(|id| !id.is_empty()) {
+        Some(id) if id == interface => {}
+        Some(other) => return Err(format!("{answer} names {other} instead of {interface}")),
+        None => return Err(format!("{answer} has no networkInterfaceId")),
+    }
+    // An address that was there already need not be named again.
+    let text = ip.to_string();
+    let assigned = output.assigned_private_ip_addresses();
+    if assigned.is_empty() || assigned.iter().any(|it| it.private_ip_address() == Some(&*text)) {
+        return Ok(());
+    }
+    Err(format!("{answer} names other addresses than {ip}"))
 }
 
 /// Takes an address off the interface that was seen to have it.
@@ -97,6 +122,9 @@ pub(super) async fn describe(
     let within = Filter::builder().name("subnet-id").values(&**subnet).build();
     let call = client.describe_network_interfaces().filters(wanted.build()).filters(within);
     answer(call.send().await, |output| {
+        if output.next_token().is_some_and(|token| !token.is_empty()) {
+            return Err("the answer to DescribeNetworkInterfaces is not whole".to_owned());
+        }
         let shown = output.network_interfaces();
         let observe =
             |(address, ip): &(AddressId, Ipv4Addr)| observation(cluster, own, *address, *ip, shown);
@@ -182,6 +210,28 @@ async fn learn_once(shared: &Shared) -> bool {
     }
     let client = connections.pool().client;
     matches!(timeout(within, look(shared, &client, &interface)).await, Ok(Ok(_)))
+}
+
+/// Which secondary addresses no call can bring to this node, for its subnet's sake. Only metadata
+/// tells the range: the API would take a further permission.
+pub(super) async fn misplaced(shared: &Shared, interface: &str) -> Vec<String> {
+    let known = shared.own.borrow().range;
+    let range = match (known, &shared.metadata) {
+        (Some(range), _) => range,
+        (None, None) => return Vec::new(),
+        (None, Some(metadata)) => {
+            let Ok(Some(range)) = metadata.subnet_range(interface).await else { return Vec::new() };
+            shared.own.send_modify(|own| own.range = Some(range));
+            range
+        }
+    };
+    let cluster = shared.cluster();
+    let mine = cluster.groups.iter().filter(|group| group.mine).flat_map(|it| &it.addresses);
+    let fault = |address: &AddressIds| match address {
+        AddressIds::SecondaryIp { ip } => range.fault(*ip),
+        AddressIds::ElasticIp { .. } => None,
+    };
+    mine.filter_map(fault).collect()
 }
 
 /// What this node knows of itself, its subnet included: read now if nothing has told it yet.

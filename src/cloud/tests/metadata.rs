@@ -87,16 +87,18 @@ async fn secondary_addresses_that_move_are_hinted_at() {
     });
     let metadata = metadata.await;
     let ec2 = Stub::new(|_| Reply::Close).await;
-    let settings = secondary::settings(&ec2.url);
+    let mut settings = secondary::settings(&ec2.url);
+    // and a group without such addresses beside the one that has them,
+    settings.cluster.groups.insert(0, super::settings(&ec2.url).cluster.groups.remove(0));
     let cloud = Cloud::start(settings, Some(Metadata::at(&metadata.url)), Arc::new(()));
     let (inputs, mut told) = mpsc::channel(4);
     let watching = tokio::spawn(run_metadata_hint(cloud, inputs));
     let path = format!("/latest/meta-data/network/interfaces/macs/{MAC}/local-ipv4s");
     warm::until(|| !metadata.requests(&path).is_empty()).await;
     assert!(told.try_recv().is_err());
-    // when another comes, then there is a hint.
+    // when another comes, then there is a hint for the group that has them.
     local.lock().unwrap().push_str("\n10.0.1.50");
     let hint = tokio::time::timeout(10 * SECOND, told.recv()).await.unwrap();
-    assert_eq!(hint, Some(Input::OwnershipHint { group: GroupId(0) }));
+    assert_eq!(hint, Some(Input::OwnershipHint { group: GroupId(1) }));
     watching.abort();
 }

@@ -56,7 +56,8 @@ fn showing(form: &stub::Form, seen: &str) -> Reply {
         UNASSIGN if form["PrivateIpAddress.1"] == "169.254.169.254" => {
             error(400, "InvalidParameterValue")
         }
-        ASSIGN | UNASSIGN => ok(&form["Action"], "<return>true</return>"),
+        ASSIGN => ok(ASSIGN, "<networkInterfaceId>eni-a</networkInterfaceId>"),
+        UNASSIGN => ok(UNASSIGN, "<return>true</return>"),
         _ => error(403, "UnauthorizedOperation"),
     }
 }
@@ -109,6 +110,37 @@ async fn assigns_with_both_flags_said_and_unassigns_where_it_was_seen() {
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0]["NetworkInterfaceId"], "eni-z");
     assert_eq!(sent[0]["PrivateIpAddress.1"], "10.0.1.51");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_what_was_asked_for_is_no_success() {
+    let named = "<networkInterfaceId>eni-a</networkInterfaceId>";
+    let set = |ip: &str| {
+        let item = format!("<item><privateIpAddress>{ip}</privateIpAddress></item>");
+        format!("<assignedPrivateIpAddressesSet>{item}</assignedPrivateIpAddressesSet>")
+    };
+    let answered = async |fields: String| {
+        let stub = Stub::new(move |form| match &*form["Action"] {
+            ASSIGN => ok(ASSIGN, &fields),
+            _ => nobody(form),
+        });
+        let stub = stub.await;
+        cloud(&stub).await.execute(assign(true), &clock()).await.outcome
+    };
+    for (fields, word) in [
+        ("<return>true</return>".to_owned(), "has no networkInterfaceId"),
+        ("<networkInterfaceId/>".to_owned(), "has no networkInterfaceId"),
+        (named.replace("eni-a", "eni-b"), "names eni-b instead of eni-a"),
+        (format!("{named}{}", set("10.0.1.51")), "names other addresses than 10.0.1.50"),
+    ] {
+        let outcome = answered(fields).await;
+        assert!(what(&outcome).contains(word), "{outcome:?}");
+    }
+    // One that was there already need not be named again.
+    for fields in [named.to_owned(), format!("{named}{}", set("10.0.1.50"))] {
+        let id = AssociationId("eni-a".into());
+        assert_eq!(answered(fields).await, CallOutcome::Ok(CallReply::Associated(id)));
+    }
 }
 
 #[tokio::test]
@@ -255,6 +287,62 @@ async fn a_preflight_names_a_holder_outside_the_cluster() {
     let found = cloud(&stub).await.preflight().await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("10.0.1.50 is held by eni-z"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_preflight_names_an_address_that_the_subnet_cannot_give() {
+    // Given metadata that knows the subnet of this node's interface, which is not the primary one,
+    let metadata = Stub::new(|form| {
+        let path = form["Action"].trim_start_matches("/latest/meta-data/").to_owned();
+        let path = path.trim_start_matches("network/interfaces/macs/");
+        let value = match path {
+            "/latest/api/token" => "token",
+            "mac" => "02:00:00:00:00:01",
+            "" => "02:00:00:00:00:01/\n02:00:00:00:00:02/",
+            "02:00:00:00:00:01/interface-id" => "eni-other",
+            "02:00:00:00:00:02/interface-id" => "eni-a",
+            "02:00:00:00:00:02/subnet-ipv4-cidr-block" => "10.0.1.48/28",
+            _ => return Reply::Answer(404, String::new()),
+        };
+        Reply::Answer(200, value.to_owned())
+    });
+    let metadata = metadata.await;
+    let stub = Stub::new(nobody).await;
+    let mut settings = settings(&stub.url);
+    let secondary = |last: u8| AddressIds::SecondaryIp { ip: [10, 0, 1, last].into() };
+    // when there are an address outside, one that EC2 keeps, and a good one,
+    settings.cluster.groups[0].addresses = vec![secondary(64), secondary(50), secondary(52)];
+    let metadata = super::super::metadata::Metadata::at(&metadata.url);
+    let cloud = Cloud::start(settings, Some(metadata), Arc::new(()));
+    assert!(cloud.settled(10 * SECOND).await);
+    // then the first two are named.
+    let found = cloud.preflight().await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("10.0.1.64 is outside") && found[0].contains("10.0.1.48 to"));
+    assert!(found[1].contains("10.0.1.50 is one of the five"), "{found:?}");
+    assert_eq!(learnt_mac(&cloud).await, Some([2, 0, 0, 0, 0, 10]));
+}
+
+#[tokio::test]
+async fn a_preflight_names_a_private_ip_that_the_interface_does_not_have() {
+    let stub = Stub::new(|form| match &*form["Action"] {
+        INTERFACES => nobody(form),
+        _ => healthy(form, "eni-b"),
+    });
+    let stub = stub.await;
+    for (ip, named) in [("10.0.1.20", true), ("10.0.1.10", false)] {
+        let mut settings = super::settings(&stub.url);
+        settings.cluster.groups[0].addresses = vec![AddressIds::ElasticIp {
+            allocation_id: "eipalloc-1".to_owned(),
+            private_ip: Some(ip.to_owned()),
+        }];
+        let cloud = Cloud::connect(settings, Arc::new(())).await.unwrap();
+        assert!(cloud.settled(10 * SECOND).await);
+        let found = cloud.preflight().await;
+        assert_eq!(found.len(), usize::from(named), "{found:?}");
+        let says = |text: &String| text.contains("no address of eni-a") && text.contains(ip);
+        assert!(found.iter().all(says), "{found:?}");
+    }
 }
 
 async fn learnt_mac(cloud: &Cloud) -> Option<Mac> {
