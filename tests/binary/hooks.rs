@@ -88,7 +88,7 @@ fn hooks_are_told_the_role_and_its_cause_and_none_of_the_daemons_secrets() {
 #[test]
 fn a_hook_that_hangs_delays_no_takeover_and_ends_with_the_daemon() {
     // Given hooks that hang, each with a child,
-    let hang = ", [\"sh\", \"-c\", \"sleep 1000 & echo $! > child-POINT; wait\"]";
+    let hang = ", [\"sh\", \"-c\", \"sleep 100 & echo $! > child-POINT; wait\"]";
     let mut cluster = plan(hang).start();
     cluster.wait_leads(0);
     told(&cluster, 0, "on_master");
