@@ -265,7 +265,8 @@ fn observation(
     Ok(Observation { address, ip, association })
 }
 
-/// The node that an interface, or else an instance, belongs to.
+/// The node that an interface, or else an instance, belongs to. Another interface of this machine
+/// is not this node: claims go to its own.
 ///
 /// Where only a peer's own instance metadata tells its ids, by the private address that is shown:
 /// that of one of its links.
@@ -285,8 +286,10 @@ pub(super) fn node_of(
         let mut others = nodes.filter(|(node, _)| Some(*node) != cluster.me);
         others.find(|(_, ids)| same(by(ids), shown)).map(|(node, _)| node)
     };
+    let by_instance = interface.is_none() || own.interface_id.is_none();
+    let my_instance = own.instance_id.as_deref().filter(|_| by_instance);
     find(|ids| ids.network_interface_id.as_deref(), own.interface_id.as_deref(), interface)
-        .or_else(|| find(|ids| ids.instance_id.as_deref(), own.instance_id.as_deref(), instance))
+        .or_else(|| find(|ids| ids.instance_id.as_deref(), my_instance, instance))
         .or_else(|| {
             let private: IpAddr = private?.parse().ok()?;
             let mut nodes = (0..).map(vipward_core::NodeId).zip(&cluster.nodes);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use vipward_core::Random;
 
-use super::subnet::Range;
 use super::{Cluster, Shared};
 
 /// The longest pause between two tries.
@@ -21,7 +21,7 @@ pub(super) struct Own {
     /// The interface's primary private address, once seen.
     pub(super) primary: Option<std::net::Ipv4Addr>,
     /// The subnet's addresses, once metadata told them.
-    pub(super) range: Option<Range>,
+    pub(super) range: Option<Ipv4Net>,
     /// Why they are not known.
     trouble: Option<Arc<str>>,
 }

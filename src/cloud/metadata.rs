@@ -7,12 +7,12 @@ use std::time::Duration;
 use aws_config::imds;
 use aws_config::imds::client::error::ImdsError;
 use aws_config::provider_config::ProviderConfig;
+use ipnet::Ipv4Net;
 use tokio::sync::mpsc;
 use vipward_core::{AddressKind, GroupId, Input};
 
 use super::client::http_client;
 use super::outcome::chain;
-use super::subnet::Range;
 use super::{Cloud, GroupAddresses};
 
 /// How long one request may take: metadata is on the same host.
@@ -77,7 +77,7 @@ impl Metadata {
     }
 
     /// The range of the subnet that an interface of this machine is in.
-    pub(super) async fn subnet_range(&self, interface: &str) -> Result<Option<Range>, String> {
+    pub(super) async fn subnet_range(&self, interface: &str) -> Result<Option<Ipv4Net>, String> {
         let Some(mac) = self.mac_of(interface).await? else { return Ok(None) };
         let path = format!("network/interfaces/macs/{mac}/subnet-ipv4-cidr-block");
         Ok(self.get(&path).await?.and_then(|range| range.parse().ok()))

@@ -20,7 +20,7 @@ use super::call::{Answer, NO_ADDRESS, answer, node_of};
 use super::fence::Fence;
 use super::identity::Own;
 use super::outcome::{failed, of_error};
-use super::{AddressIds, Cluster, Shared};
+use super::{AddressIds, Cluster, Shared, subnet};
 
 /// The MAC address of a network interface.
 pub type Mac = [u8; 6];
@@ -159,8 +159,6 @@ fn observation(
                 format!("the answer to DescribeNetworkInterfaces does not say who holds {ip}")
             })?;
             let instance = interface.attachment().and_then(|it| it.instance_id());
-            // Another interface of this machine is not the one that the kernel has it on.
-            let instance = instance.filter(|id| own.instance_id.as_deref() != Some(*id));
             let primary = interface.private_ip_address();
             let holder = node_of(cluster, own, Some(id), instance, primary)
                 .unwrap_or_else(|| Holder::Outside(id.into()));
@@ -228,7 +226,7 @@ pub(super) async fn misplaced(shared: &Shared, interface: &str) -> Vec<String> {
     let cluster = shared.cluster();
     let mine = cluster.groups.iter().filter(|group| group.mine).flat_map(|it| &it.addresses);
     let fault = |address: &AddressIds| match address {
-        AddressIds::SecondaryIp { ip } => range.fault(*ip),
+        AddressIds::SecondaryIp { ip } => subnet::fault(range, *ip),
         AddressIds::ElasticIp { .. } => None,
     };
     mine.filter_map(fault).collect()

@@ -179,6 +179,22 @@ async fn an_instance_names_its_node_where_the_interface_does_not() {
 }
 
 #[tokio::test]
+async fn another_interface_of_the_own_instance_is_not_this_node() {
+    // Given addresses at this machine: one at an interface that is no node's, one at the node's own.
+    let at = |allocation: &str, interface: &str| {
+        let instance = "</networkInterfaceId><instanceId>i-a</instanceId>";
+        address(allocation, "eipassoc-1", interface).replace("</networkInterfaceId>", instance)
+    };
+    let (other, own) = (at("eipalloc-1", "eni-second"), at("eipalloc-2", "eni-a"));
+    let set = format!("<addressesSet>{other}{own}</addressesSet>");
+    let stub = Stub::new(move |_| ok("DescribeAddresses", &set)).await;
+    let ended = cloud(&stub).await.execute(read(), &clock()).await;
+    let CallOutcome::Ok(CallReply::Described(seen)) = ended.outcome else { panic!("{ended:?}") };
+    let holders: Vec<_> = seen.into_iter().map(|it| it.association.unwrap().holder).collect();
+    assert_eq!(holders, [Holder::Outside("eni-second".into()), Holder::Node(NodeId(0))]);
+}
+
+#[tokio::test]
 async fn error_codes_become_outcomes_and_nothing_is_repeated() {
     let refused = |code: &str| CallOutcome::Refused { code: code.into() };
     let denied = |code: &str| CallOutcome::Denied { code: code.into() };
