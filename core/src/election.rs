@@ -507,10 +507,10 @@ impl Group {
     /// The process of a peer is known to be dead: what it was promised is free, and if it was
     /// the master, the best candidate stands at once.
     pub(crate) fn on_crash(&mut self, cx: &mut Cx<'_>, node: NodeId, boot: BootId) {
-        let holder = self.voter.promise.filter(|p| (p.node, p.boot) == (node, boot));
         if active(Mutation::CrashIgnored) {
             return;
         }
+        let holder = self.voter.promise.filter(|p| (p.node, p.boot) == (node, boot));
         self.voter.forget(node, boot);
         let led = self.master.is_some_and(|m: KnownMaster| (m.node, m.boot) == (node, boot));
         if !matches!(self.role, Role::Backup) || !(led || holder.is_some()) {
