@@ -316,7 +316,9 @@ impl Group {
             self.wait = wait;
         }
         let (cause, reason) = match &self.role {
-            Role::Master(mastership) if elected.term > mastership.term => {
+            Role::Master(mastership)
+                if elected.term > mastership.term && !active(Mutation::NeverDeposed) =>
+            {
                 (mastership.cause, "another was elected in a higher term")
             }
             Role::Holding(holding) => {
