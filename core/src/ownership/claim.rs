@@ -102,6 +102,9 @@ impl Group {
         let call = cx.s.new_call();
         address.calling = Some(Calling { call, operation: operation.clone(), term });
         address.remember_before();
+        if active(Mutation::CallsOverlap) {
+            address.retry_at = cx.now + interval; // Or the faulty node would do nothing else.
+        }
         let kind = EventKind::CallStarted {
             call,
             operation: operation.as_str(),
