@@ -341,7 +341,6 @@ impl Group {
             && s.effective_priority(self.id).is_some()
             && s.is_reserved(self.next_term())
             && (s.preflight_ok() || !active(Mutation::PreflightIsFatal))
-            && (s.is_written() || !active(Mutation::DiskAwaited))
     }
 
     /// This node's place in the order of candidates.

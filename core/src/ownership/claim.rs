@@ -84,7 +84,9 @@ impl Group {
             }
             Permit::Undecided => active(Mutation::CallUnconfirmed) && enough,
         };
-        if !permitted {
+        let written = cx.s.disk.elected.get(self.id.index()).is_some_and(|known| *known >= term);
+        let awaited = active(Mutation::DiskAwaited) && !written;
+        if !permitted || awaited {
             if !matches!(permit, Permit::After(_)) {
                 // Decided here: from now on a majority must answer, at once.
                 address.plan = Plan::Claim { permit: Permit::After(cx.s.last_send), why };
