@@ -58,6 +58,16 @@ mutations! { simulation {
     UnassignOwn = "unassign-own", "A fenced claim takes an address off the own interface.";
     HoldingUntold = "holding-untold", "Hooks are not told of the loss of the majority.";
     OneReadIsMove = "one-read-is-move", "One read is enough to call an address without ids moved.";
+    VoterForgetsDigest = "voter-forgets-digest", "A voter does not compare a candidate's configuration.";
+    QuarantinedPreempts = "quarantined-preempts", "A quarantined node takes a living master's place.";
+    StaleReferenceAfterRestart = "stale-reference-after-restart", "The reference is not restored from disk.";
+    ReferenceWithoutLease = "reference-without-lease", "A former master sets the reference.";
+    JoiningSkipsComparison = "joining-skips-comparison", "A node that joins is not compared with the reference.";
+    DriftIgnoresBetter = "drift-ignores-better", "A drifted node leads though one with the reference is in service.";
+    AdmissionForAnyDigest = "admission-for-any-digest", "An admission holds for any configuration of the node.";
+    ProbationPreempts = "probation-preempts", "A node on probation takes a living master's place.";
+    UnappliedSetsReference = "unapplied-sets-reference", "A configuration that is not loaded becomes the reference.";
+    ThawUnnoticed = "thaw-unnoticed", "A node that nobody answered for long goes on as before.";
     StandsWithoutNeed = "stands-without-need", "A backup stands while the master is heard.";
 } lab {
     // These break what is promised beyond the invariants: how soon, how often, and why.

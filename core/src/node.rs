@@ -1,8 +1,12 @@
 //! One node: where every input arrives and every order leaves.
 
 mod commands;
+mod drift;
 mod messages;
+mod reason;
+mod repair;
 mod settle;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +59,7 @@ impl Node {
         if !late {
             self.each_group(now, &mut out, Group::expire);
         }
+        self.lapse(now, &mut out);
         self.apply(now, input, &mut out);
         self.settle(now, &mut out);
         out
@@ -147,6 +152,13 @@ impl Node {
             Input::Switchover { id, switchover } => {
                 self.on_switchover(now, switchover, Reply::Operator(id), out);
             }
+            Input::Manifest(inventory) => self.on_manifest(now, inventory, out),
+            Input::Compared { with, differences } => self.on_compared(now, with, differences, out),
+            Input::PullFinished(outcome) => self.on_pull_finished(now, outcome, out),
+            Input::Admit { id, node } => self.on_admit(now, node, Reply::Operator(id), out),
+            Input::Maintenance { id, node, on } => {
+                self.on_maintenance(now, (node, on), Reply::Operator(id), out);
+            }
             Input::Reload(config) => self.on_reload(now, config),
             Input::Stop => self.on_stop(now, out),
         }
@@ -236,6 +248,10 @@ impl Node {
         for forward in &self.forwards {
             next = next.min(forward.until);
         }
+        for pending in &self.s.gate.pending {
+            next = next.min(pending.until);
+        }
+        next = next.min(self.lapses_at()).min(self.probation_ends_at());
         for group in &self.groups {
             next = next.min(group.next_deadline(&self.s));
         }

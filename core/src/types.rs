@@ -88,6 +88,17 @@ pub struct CallId(pub u64);
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Digest(pub [u8; 32]);
 
+impl Digest {
+    /// Of a configuration that was not scanned yet. Equal to no other.
+    pub const UNKNOWN: Self = Self([0; 32]);
+
+    /// This digest, unless it is [`Digest::UNKNOWN`].
+    #[must_use]
+    pub fn known(self) -> Option<Self> {
+        (self != Self::UNKNOWN).then_some(self)
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;

@@ -71,6 +71,12 @@ pub(crate) struct Rig {
     pub(crate) held_else: BTreeMap<AddressId, Option<Association>>,
     /// By node: its present life.
     pub(crate) lives: Vec<u128>,
+    /// What the peers know of the reference, and tell.
+    pub(crate) reference: Option<Reference>,
+    /// What they say of how long this node was away.
+    pub(crate) away: Option<Duration>,
+    /// This node's last heartbeat.
+    last_beat: Option<Arc<Heartbeat>>,
     sends: u64,
     ids: u64,
 }
@@ -97,6 +103,9 @@ impl Rig {
             held: None,
             held_else: BTreeMap::new(),
             lives,
+            reference: None,
+            away: None,
+            last_beat: None,
             sends: 0,
             ids: 0,
         };
@@ -126,6 +135,8 @@ impl Rig {
         let mut all = Vec::new();
         while let Some(input) = inputs.pop_front() {
             let out = self.node.step(self.now, input);
+            let sent = crate::reading::last_beat(&out);
+            self.last_beat = sent.or(self.last_beat.take());
             for output in &out {
                 inputs.extend(self.world(output));
             }
@@ -159,6 +170,8 @@ impl Rig {
             | Output::Send { .. }
             | Output::Answer { .. }
             | Output::Probe { .. }
+            | Output::Compare { .. }
+            | Output::Pull { .. }
             | Output::OperatorDone { .. }
             | Output::Kernel { .. }
             | Output::Hook(_)
@@ -206,6 +219,9 @@ impl Rig {
             sent_at: beat.sent_at,
             muted: Duration::ZERO,
             ceiling: Term(0),
+            reference: self.reference,
+            admissions: Vec::new(),
+            away: self.away,
             groups: groups.collect(),
         };
         self.answer_from(peer, Answer::Heartbeat(answer))
@@ -266,8 +282,20 @@ impl Rig {
         self.give(Input::Request { from, boot, link: LINK, id: RequestId(self.ids), request })
     }
 
-    /// The next heartbeat of a peer.
+    /// The next heartbeat of a peer. While this node has to prove itself, the peer answers its
+    /// last one as well.
     pub(crate) fn beat(&mut self, from: NodeId, beat: Beat) -> Vec<Output> {
+        let mut out = self.hear(from, beat);
+        let joining = self.node.status(self.now).standing == Standing::Joining;
+        if let Some(last) = self.last_beat.clone().filter(|_| joining) {
+            let answer = self.answering_beat(from, &last, Renewal::None, None);
+            out.extend(self.give(answer));
+        }
+        out
+    }
+
+    /// The next heartbeat of a peer, which answers nothing.
+    pub(crate) fn hear(&mut self, from: NodeId, beat: Beat) -> Vec<Output> {
         let heartbeat = self.heartbeat(from, beat);
         self.request(from, Request::Heartbeat(heartbeat))
     }
@@ -289,8 +317,12 @@ impl Rig {
         Arc::new(Heartbeat {
             send: SendNumber(self.sends),
             sent_at: Timestamp::from_millis(self.sends),
+            up_for: beat.up_for,
             standing: beat.standing,
             digest: beat.digest,
+            shared: beat.shared,
+            reference: self.reference,
+            admissions: beat.admissions,
             preflight_ok: beat.preflight_ok,
             hears: Vec::new(),
             ceiling: beat.ceiling,
@@ -309,6 +341,7 @@ impl Rig {
     pub(crate) fn vote_request(&mut self, from: NodeId, term: u64) -> VoteRequest {
         self.sends += 1;
         let rank = Rank {
+            reference: true,
             standing: Standing::Ready,
             preflight_ok: true,
             holds: false,
@@ -322,6 +355,8 @@ impl Rig {
             lease: LEASE,
             rank,
             digest: Digest([7; 32]),
+            reference: None,
+            exception: None,
             cause: Cause::MasterSilent,
             evidence: None,
         }

@@ -49,6 +49,8 @@ pub(crate) struct Net {
     pub(crate) journal: Vec<(Timestamp, NodeId, vipward_core::Event)>,
     pub(crate) told: Vec<OperatorResult>,
     pub(crate) stopped: Vec<NodeId>,
+    /// Comparisons and repairs ordered.
+    pub(crate) ordered: Vec<(NodeId, Output)>,
 }
 
 impl Net {
@@ -77,6 +79,7 @@ impl Net {
             journal: Vec::new(),
             told: Vec::new(),
             stopped: Vec::new(),
+            ordered: Vec::new(),
         };
         net.ids().for_each(|id| net.start(id));
         net
@@ -177,6 +180,7 @@ impl Net {
                 let input = Input::Persisted(durable);
                 self.schedule(DELAY, Event::Input { to: id, life, input });
             }
+            Output::Compare { .. } | Output::Pull { .. } => self.ordered.push((id, output)),
             Output::Kernel { .. } | Output::Hook(_) => {}
             Output::OperatorDone { result, .. } => self.told.push(result),
             Output::Event(event) => self.journal.push((self.now, id, event)),

@@ -8,7 +8,7 @@ use vipward_core::{AddressKind, ClaimMode, Config, Timing};
 
 use crate::clock::{MS, Nanos};
 use crate::dice::Dice;
-use crate::draw::{calm_mix, digest, draw_configs, draw_mix, draw_scenario};
+use crate::draw::{calm_mix, draw_configs, draw_mix, draw_scenario};
 
 /// The most voters, groups and addresses of a group that a seed draws.
 pub(crate) const VOTERS: usize = 5;
@@ -270,7 +270,6 @@ impl Plan {
         );
         let mut config = config.clone();
         config.timing = timing.expect("drawn within its bounds");
-        config.digest = digest(heartbeat, misses);
         Arc::new(config)
     }
 }

@@ -264,7 +264,7 @@ impl World {
             Output::Kernel { group, address, wanted } => {
                 self.kernel_ordered(node, (group.index(), address.index()), wanted);
             }
-            Output::Hook(_) => {}
+            Output::Hook(_) | Output::Compare { .. } | Output::Pull { .. } => {}
             Output::Event(event) => {
                 if let vipward_core::EventKind::RoleChanged { .. } = event.kind {
                     self.maybe_strike(node);

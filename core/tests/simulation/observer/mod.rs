@@ -231,6 +231,8 @@ impl Observer {
             Output::Hook(hook) => self.hook_run(node, hook),
             Output::Answer { .. }
             | Output::Probe { .. }
+            | Output::Compare { .. }
+            | Output::Pull { .. }
             | Output::Persist(_)
             | Output::OperatorDone { .. }
             | Output::Stopped => {}
