@@ -6,5 +6,11 @@
 
 mod digest;
 mod entry;
+mod normalise;
+mod patterns;
+mod settings;
 
 pub use entry::*;
+pub use normalise::{Hasher, LONGEST, Rules, Variables};
+pub use patterns::Patterns;
+pub use settings::{Mistake, Settings, Wanted};
