@@ -4,6 +4,24 @@
 //! program. Its surroundings call it from a thread that may block, hand in what commands printed,
 //! and carry entries between nodes.
 
+mod applied;
+mod content;
+mod digest;
 mod entry;
+mod normalise;
+mod outside;
+mod owners;
+mod patterns;
+mod read;
+mod scan;
+mod settings;
+mod stamp;
+mod walk;
 
+pub use content::{Refused, content};
 pub use entry::*;
+pub use normalise::{Hasher, LONGEST, Rules, Variables};
+pub use outside::{LARGEST_OUTPUT, Outcome, Outside, Shared};
+pub use patterns::Patterns;
+pub use scan::Scanner;
+pub use settings::{Mistake, Settings, Wanted};
