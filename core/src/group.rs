@@ -452,6 +452,18 @@ impl Group {
         Some(due.max(self.retry_at).max(free.unwrap_or_default()).max(open))
     }
 
+    /// One that comes back into service may have waited for the master long ago: whoever is heard
+    /// by now, or serves on, comes first.
+    pub(crate) fn stand_later(&mut self, cx: &mut Cx<'_>) {
+        let Some(priority) = cx.s.effective_priority(self.id) else { return };
+        if matches!(self.role, Role::Backup) {
+            let least = cx.s.standing != Standing::Ready;
+            let priority = if least { Priority::LEAST } else { priority };
+            let skew = cx.s.config.timing.skew(priority, self.position(cx.s, None, false));
+            self.retry_at = self.retry_at.max(cx.now + cx.s.interval() + skew);
+        }
+    }
+
     fn wait_ends_at(&self, s: &Shared) -> Option<Timestamp> {
         let timing = &s.config.timing;
         let interval = timing.heartbeat_interval();

@@ -251,7 +251,10 @@ impl Node {
         for pending in &self.s.gate.pending {
             next = next.min(pending.until);
         }
-        next = next.min(self.lapses_at()).min(self.probation_ends_at());
+        next = next.min(self.lapses_at());
+        if self.probation_ends_at() > now {
+            next = next.min(self.probation_ends_at());
+        }
         for group in &self.groups {
             next = next.min(group.next_deadline(&self.s));
         }

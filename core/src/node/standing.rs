@@ -119,6 +119,11 @@ impl Node {
                 cx.s.gate.pull.failed = None;
             }
         }
+        if to.may_lead() && !from.may_lead() && cx.s.gate.absence != Absence::Restart {
+            for group in &mut self.groups {
+                group.stand_later(&mut cx);
+            }
+        }
         if !to.may_lead() {
             cx.s.gate.admitted = None;
             for group in &mut self.groups {

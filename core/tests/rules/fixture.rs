@@ -77,6 +77,8 @@ pub(crate) struct Rig {
     pub(crate) away: Option<Duration>,
     /// This node's last heartbeat.
     last_beat: Option<Arc<Heartbeat>>,
+    /// When one was last answered for no other reason than that.
+    answered_at: Timestamp,
     sends: u64,
     ids: u64,
 }
@@ -106,6 +108,7 @@ impl Rig {
             reference: None,
             away: None,
             last_beat: None,
+            answered_at: now,
             sends: 0,
             ids: 0,
         };
@@ -219,8 +222,8 @@ impl Rig {
             sent_at: beat.sent_at,
             muted: Duration::ZERO,
             ceiling: Term(0),
-            reference: self.reference,
-            admissions: Vec::new(),
+            reference: self.reference.max(beat.reference),
+            admissions: beat.admissions.clone(),
             away: self.away,
             groups: groups.collect(),
         };
@@ -282,12 +285,16 @@ impl Rig {
         self.give(Input::Request { from, boot, link: LINK, id: RequestId(self.ids), request })
     }
 
-    /// The next heartbeat of a peer. While this node has to prove itself, the peer answers its
-    /// last one as well.
+    /// The next heartbeat of a peer. While this node has to prove itself, or before it would have
+    /// to, the peer answers its last one as well.
     pub(crate) fn beat(&mut self, from: NodeId, beat: Beat) -> Vec<Output> {
         let mut out = self.hear(from, beat);
-        let joining = self.node.status(self.now).standing == Standing::Joining;
-        if let Some(last) = self.last_beat.clone().filter(|_| joining) {
+        let standing = self.node.status(self.now).standing;
+        let backup = self.role() == RoleName::Backup && self.now.since(self.answered_at) > H * 5;
+        if let Some(last) =
+            self.last_beat.clone().filter(|_| standing == Standing::Joining || backup)
+        {
+            self.answered_at = self.now;
             let answer = self.answering_beat(from, &last, Renewal::None, None);
             out.extend(self.give(answer));
         }
