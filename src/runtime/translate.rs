@@ -226,6 +226,7 @@ pub(crate) fn state(config: &Config) -> state::Settings {
     state::Settings {
         directory: config.state.directory.clone(),
         groups: config.groups.iter().map(|group| group.name.clone()).collect(),
+        nodes: config.nodes.iter().map(|node| node.name.clone()).collect(),
     }
 }
 
