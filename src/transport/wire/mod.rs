@@ -8,6 +8,7 @@
 
 mod election;
 mod heartbeat;
+mod manifest;
 mod operator;
 #[cfg(test)]
 pub(super) mod tests;
@@ -19,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use vipward_core::{
     Answer, BootId, Cause, Digest, GroupId, NodeId, Priority, PriorityError, Request, Standing,
 };
+
+pub use manifest::{Asked, MAX_CHUNK, ManifestRefusal};
+pub(super) use manifest::{Chunk, Page};
 
 /// What a body could not be read as, or a message not be written as.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +48,9 @@ pub(super) enum WireError {
     /// Not 32 hex digits.
     #[error("a boot id is 32 hex digits, not {0:?}")]
     Boot(String),
+    /// Not base64.
+    #[error("a content is base64")]
+    Content,
 }
 
 /// The paths of requests.
