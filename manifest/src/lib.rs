@@ -4,6 +4,7 @@
 //! program. Its surroundings call it from a thread that may block, hand in what commands printed,
 //! and carry entries between nodes.
 
+mod digest;
 mod entry;
 
 pub use entry::*;

@@ -20,6 +20,10 @@ pub struct Config {
     pub node: NodeChoice,
     /// The protocol's durations.
     pub timing: Timing,
+    /// How long a node that came back must be well before it is like the others again.
+    pub probation: Duration,
+    /// How long a node may be away and be taken back without probation.
+    pub restart_grace: Duration,
     /// File with the cluster's keys.
     pub key_file: PathBuf,
     /// Every voter, sorted by name: a node's place here is its [`NodeId`].
@@ -32,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// The health checks of every balancer; see [`Config::checks_of`].
     pub checks: Vec<Check>,
+    /// What must be equal on all balancers beside this file.
+    pub consistency: Consistency,
     /// The operator's commands.
     pub hooks: Hooks,
     /// Where operators and tools ask.
@@ -197,6 +203,42 @@ pub enum CheckKind {
     Unit {
         /// Its name, with its type: `nginx.service`.
         name: String,
+    },
+}
+
+/// What must be equal on all balancers, for one to be elected (design section 6).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Consistency {
+    /// Files, as shell patterns.
+    pub files: Vec<String>,
+    /// Those of which only the hash travels, as shell patterns.
+    pub digest_only: Vec<String>,
+    /// Lines that may differ, as regular expressions with variables.
+    pub ignore: Vec<String>,
+    /// Commands whose output counts, each a program and its arguments: not empty.
+    pub commands: Vec<Vec<String>>,
+    /// Packages whose version counts.
+    pub packages: Vec<String>,
+    /// The balancer's: what is newer than its last load is not applied.
+    pub pid_file: Option<PathBuf>,
+    /// Whether a quarantined node may lead when nobody else is left.
+    pub last_resort: bool,
+    /// What a node that differs does about it.
+    pub repair: Repair,
+}
+
+/// What a node that differs does about it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Repair {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Fetches the master's files.
+    Pull {
+        /// Run before they are kept.
+        test: Option<Vec<String>>,
+        /// Run after.
+        reload: Option<Vec<String>>,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The rules between keys: [`RawConfig`] to [`Config`], every broken rule reported.
 
 mod checks;
+mod consistency;
 mod groups;
 mod hooks;
 mod nodes;
@@ -27,6 +28,7 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
     let groups = groups::groups(raw, &nodes, findings);
     let checks = checks::checks(raw, findings);
     let hooks = hooks::hooks(raw, findings);
+    let consistency = consistency::consistency(raw, findings);
     let cloud = cloud(&raw.cloud, findings);
     let admin = admin(raw, &nodes, findings);
     if !findings.errors.is_empty() {
@@ -39,12 +41,15 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
         cluster: raw.cluster.clone()?,
         node,
         timing: timing?,
+        probation: raw.timing.probation.0,
+        restart_grace: raw.timing.restart_grace.0,
         key_file: raw.security.key_file.clone(),
         nodes,
         groups,
         cloud: cloud?,
         limits: Limits { moves_per_hour: raw.limits.moves_per_hour, repairs: raw.limits.repairs },
         checks,
+        consistency: consistency.unwrap_or_default(),
         hooks,
         admin,
         state: State {

@@ -166,10 +166,7 @@ fn what_is_not_in_this_version_and_harmless_is_named() {
         assert_eq!(warnings.len(), 1, "{warnings:#?}");
         assert!(warnings[0].starts_with(&format!("vipward.toml:{wanted}")), "{warnings:?}");
     };
-    one("misses = 3", "probation = \"30s\"", "5: timing.probation: is not in this version");
-    one("misses = 3", "restart_grace = \"15s\"", "5: timing.restart_grace: is not in this");
     one("misses = 3", "on_stop = \"hold\"", "5: timing.on_stop: \"hold\" is not in this version");
-    one("[limits]", "[consistency]\nlast_resort = true\n[limits]", "26: consistency: is not in");
     one("fatal = true", "weight = 50", "32: checks[0].weight: moves nothing unless preempt = true");
     one("lb-a = 200, lb-b = 100", "lb-a = 200", "22: groups[0].priority: only lb-a can hold");
     assert!(
