@@ -5,6 +5,8 @@
 mod cost;
 mod hostile;
 mod links;
+mod manifests;
+mod rogue;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

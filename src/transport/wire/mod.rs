@@ -9,6 +9,7 @@
 mod election;
 mod gate;
 mod heartbeat;
+mod manifest;
 mod operator;
 #[cfg(test)]
 pub(super) mod tests;
@@ -20,6 +21,9 @@ use serde::{Deserialize, Serialize};
 use vipward_core::{
     Answer, BootId, Cause, Digest, DigestError, GroupId, NodeId, Priority, PriorityError, Request, Standing,
 };
+
+pub use manifest::{Asked, MAX_CHUNK, ManifestRefusal};
+pub(super) use manifest::{Chunk, Page};
 
 /// What a body could not be read as, or a message not be written as.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,9 @@ pub(super) enum WireError {
     /// Not 32 hex digits.
     #[error("a boot id is 32 hex digits, not {0:?}")]
     Boot(String),
+    /// Not base64.
+    #[error("a content is base64")]
+    Content,
 }
 
 /// The paths of requests.
