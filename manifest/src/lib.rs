@@ -4,6 +4,15 @@
 //! program. Its surroundings call it from a thread that may block, hand in what commands printed,
 //! and carry entries between nodes.
 
+mod compare;
 mod entry;
+mod paint;
+mod printable;
+mod rules;
+mod unified;
 
+pub use compare::*;
 pub use entry::*;
+pub use printable::*;
+pub use rules::Rules;
+pub use unified::*;
