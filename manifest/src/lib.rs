@@ -8,6 +8,7 @@ mod compare;
 mod entry;
 mod paint;
 mod printable;
+pub mod pull;
 mod rules;
 mod unified;
 
