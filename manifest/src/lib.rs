@@ -5,23 +5,34 @@
 //! and carry entries between nodes.
 
 mod applied;
+mod compare;
 mod content;
+mod declared;
 mod digest;
 mod entry;
 mod normalise;
 mod outside;
 mod owners;
+mod paint;
 mod patterns;
+mod printable;
+pub mod pull;
 mod read;
+mod rules;
 mod scan;
 mod settings;
 mod stamp;
+mod unified;
 mod walk;
 
+pub use compare::*;
 pub use content::{Refused, content};
 pub use entry::*;
 pub use normalise::{Hasher, LONGEST, Rules, Variables};
 pub use outside::{LARGEST_OUTPUT, Outcome, Outside, Shared};
 pub use patterns::Patterns;
+pub use printable::*;
+pub use rules::Rules as Declared;
 pub use scan::Scanner;
 pub use settings::{Mistake, Settings, Wanted};
+pub use unified::*;

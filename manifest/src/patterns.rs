@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::pull::STAGING;
+
 /// So many patterns are enough for any balancer, and cheap to match.
 const MOST: usize = 64;
 /// What makes a component of a pattern more than a name.
@@ -62,7 +64,14 @@ impl Patterns {
     /// Whether a file of this path belongs to the configuration.
     #[must_use]
     pub fn matches(&self, path: &Path) -> bool {
-        self.wanted.is_match(path) && !self.unwanted.is_match(path)
+        self.wanted.is_match(path) && !self.unwanted.is_match(path) && !is_staged(path)
+    }
+
+    /// The fixed directory of the pattern that a file of this path matches.
+    pub(crate) fn root_of(&self, path: &Path) -> Option<&Path> {
+        let root = self.roots.iter().find(|root| path.starts_with(root))?;
+        let root = if root == path { root.parent()? } else { root };
+        self.matches(path).then_some(root)
     }
 
     /// Where to look: directories, and files whose whole path is given.
@@ -76,7 +85,13 @@ impl Patterns {
         let above = |root: &PathBuf| root.starts_with(directory);
         (self.towards.is_match(directory) || self.roots.iter().any(above))
             && !self.pruned.is_match(directory)
+            && !is_staged(directory)
     }
+}
+
+/// Whether it is what a pull lays beside the files.
+fn is_staged(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == STAGING)
 }
 
 fn too_many(texts: &[String]) -> Vec<(usize, String)> {

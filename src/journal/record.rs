@@ -168,11 +168,9 @@ fn describe(event: &Event, names: &Names) -> Record {
         EventKind::RoleChanged { from, to, reason } => {
             changed("role-changed", RoleName::as_str(*from), RoleName::as_str(*to), reason)
         }
-        EventKind::VoteGranted { candidate, exception } => {
-            Record::new("vote-granted")
-                .with("candidate", node(*candidate))
-                .with("exception", exception.map(Exception::as_str))
-        }
+        EventKind::VoteGranted { candidate, exception } => Record::new("vote-granted")
+            .with("candidate", node(*candidate))
+            .with("exception", exception.map(Exception::as_str)),
         EventKind::VoteDenied { candidate, reason } => denied(node(*candidate), *reason, names),
         EventKind::CallStarted { call, operation, address: changed, reason } => {
             Record::new("call-started")
@@ -228,9 +226,9 @@ fn describe(event: &Event, names: &Names) -> Record {
             .with("version", format!("{}.{}", version.term.0, version.count))
             .with("digest", digest.to_string())
             .with("by", by.map(node)),
-        EventKind::Admitted { node: admitted, digest } => Record::new("admitted")
-            .with("peer", node(*admitted))
-            .with("digest", digest.to_string()),
+        EventKind::Admitted { node: admitted, digest } => {
+            Record::new("admitted").with("peer", node(*admitted)).with("digest", digest.to_string())
+        }
         EventKind::PullFinished { from, outcome } => pulled(node(*from), outcome),
         EventKind::HandoverRefused { reason } => {
             Record::new("handover-refused").with("reason", &**reason)

@@ -184,7 +184,8 @@ impl Store {
 
     /// One write on a thread of its own, so that a disk that hangs holds up nobody's exit.
     async fn write(&self, durable: &Durable, inputs: &mpsc::Sender<Input>) -> io::Result<()> {
-        let content = Arc::new(self.others.with(durable, &self.settings.groups, &self.settings.nodes));
+        let content =
+            Arc::new(self.others.with(durable, &self.settings.groups, &self.settings.nodes));
         let directory = self.settings.directory.clone();
         let (done, mut written) = oneshot::channel();
         std::thread::Builder::new().name("state".to_owned()).spawn(move || {

@@ -52,8 +52,12 @@ impl Pass {
     }
 
     /// One of a node that is not in the list here concerns nobody here.
-    pub(super) fn decode_known(list: Vec<Self>, names: &Names) -> Result<Vec<Admission>, WireError> {
-        let known = list.into_iter().filter_map(|pass| Some((names.node_id(&pass.node).ok()?, pass)));
+    pub(super) fn decode_known(
+        list: Vec<Self>,
+        names: &Names,
+    ) -> Result<Vec<Admission>, WireError> {
+        let known =
+            list.into_iter().filter_map(|pass| Some((names.node_id(&pass.node).ok()?, pass)));
         let decode = |(node, pass): (_, Self)| {
             let version = ReferenceVersion { term: Term(pass.term), count: pass.count };
             let (digest, over) = (digest(&pass.digest)?, digest(&pass.over)?);

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipward_core::{
-    Answer, BootId, Cause, Digest, DigestError, GroupId, NodeId, Priority, PriorityError, Request, Standing,
+    Answer, BootId, Cause, Digest, DigestError, GroupId, NodeId, Priority, PriorityError, Request,
+    Standing,
 };
 
 pub use manifest::{Asked, MAX_CHUNK, ManifestRefusal};
