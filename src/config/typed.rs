@@ -48,6 +48,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// SHA-256 of the shared part, in its canonical form.
     pub digest: Digest,
+    /// The same as text, for people who compare it.
+    pub canonical: String,
     /// What is accepted, but has no effect.
     pub warnings: Vec<Problem>,
     pub(super) places: Places,
@@ -431,7 +433,7 @@ impl Config {
             groups: groups.collect(),
             checks: checks.collect(),
             shared: self.digest,
-            scanned: self.scans(&node),
+            scanned: self.scans(me),
             probation: self.probation,
             restart_grace: self.restart_grace,
             last_resort: self.consistency.last_resort,

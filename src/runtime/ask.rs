@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use vipward_core::{Done, Status, Switchover, Timestamp};
+use vipward_manifest::DiffDocument;
 
 use super::clock;
 use super::heart::{Ask, Command};
+use super::manifests::OverLinks;
 use crate::admin::{
     self, AdmitOrder, CheckReport, EventQuery, EventSource, Finding, Handle, MaintenanceOrder,
     MetricsSource, Order, Severity, StatusDocument, Surroundings, SwitchoverOrder,
 };
 use crate::checks::Reasons;
 use crate::cloud::Cloud;
+use crate::consistency::Consistency;
 use crate::journal::{Journal, Query};
 use crate::names::Names;
 use crate::telemetry::Metrics;
@@ -33,6 +36,7 @@ pub(crate) struct Runtime {
     stats: Arc<Stats>,
     cloud: Cloud,
     reasons: Reasons,
+    consistency: Consistency<OverLinks>,
     member: bool,
     /// When the last preflight ended.
     preflight_at: Mutex<Option<Timestamp>>,
@@ -45,9 +49,11 @@ impl Runtime {
         stats: Arc<Stats>,
         cloud: Cloud,
         reasons: Reasons,
+        consistency: Consistency<OverLinks>,
         member: bool,
     ) -> Self {
-        Self { heart, names, stats, cloud, reasons, member, preflight_at: Mutex::new(None) }
+        let preflight_at = Mutex::new(None);
+        Self { heart, names, stats, cloud, reasons, consistency, member, preflight_at }
     }
 
     /// Whether the core's loop turns.
@@ -137,6 +143,13 @@ impl Runtime {
                 format!("{} is out of maintenance: it joins as after a restart", names.node(node))
             }
         })
+    }
+
+    async fn diff(&self, node: &str) -> Result<DiffDocument, String> {
+        let named = self.names.borrow().node_named(node);
+        let with =
+            named.ok_or_else(|| format!("no node is named {node:?}; see `vipward status`"))?;
+        self.consistency.diff(with).await
     }
 
     async fn check(&self) -> CheckReport {
