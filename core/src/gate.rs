@@ -85,6 +85,9 @@ impl Group {
     /// The candidate's side: from when on this node may stand, and by which exception.
     pub(crate) fn may_stand(&self, s: &Shared) -> Option<(Timestamp, Option<Exception>)> {
         let now = Timestamp::default();
+        if self.wait.cause == Cause::Preempt && active(Mutation::QuarantinedPreempts) {
+            return Some((now, None));
+        }
         let digest = s.digest();
         let leads = s.standing.may_lead();
         let Some(reference) = s.gate.reference else {

@@ -372,7 +372,8 @@ impl Group {
                 name: std::cmp::Reverse(node),
             });
         };
-        let last = beat.standing == Standing::Quarantined && s.config.last_resort;
+        let quarantined = beat.standing == Standing::Quarantined;
+        let last = quarantined && (s.config.last_resort || active(Mutation::QuarantinedPreempts));
         if !(beat.standing.may_lead() || last) || !of_group.healthy {
             return None;
         }

@@ -2,8 +2,10 @@
 
 mod commands;
 mod drift;
+mod maintenance;
 mod messages;
 mod reason;
+mod reference;
 mod repair;
 mod settle;
 mod standing;

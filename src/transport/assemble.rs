@@ -17,8 +17,8 @@ const MAX_CONTENT: u64 = 16 << 20;
 /// A whole manifest of a peer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fetched {
-    /// Its digest as the peer tells it: worth comparing with that of the manifest, and with what
-    /// the peer's heartbeats say.
+    /// Its digest: the peer tells it, and the entries have it. Worth comparing with what the
+    /// peer's heartbeats say.
     pub digest: Hash,
     /// The manifest.
     pub manifest: Manifest,
@@ -80,7 +80,11 @@ impl Pages {
         if more {
             return Ok(Rest::More(self));
         }
-        Ok(Rest::Done(Fetched { digest, manifest: Manifest { entries: self.entries } }))
+        let manifest = Manifest { entries: self.entries };
+        if manifest.digest() != digest {
+            return wrong("its digest is not that of its entries");
+        }
+        Ok(Rest::Done(Fetched { digest, manifest }))
     }
 }
 
@@ -142,9 +146,14 @@ mod tests {
         (EntryName::File(name.into()), entry)
     }
 
+    fn manifest(names: &[&str]) -> Manifest {
+        Manifest { entries: names.iter().map(|name| file(name)).collect() }
+    }
+
+    /// Of the manifest of `/b`, `/c` and `/d`.
     fn page(start: usize, names: &[&str], more: bool) -> Page {
         let entries = names.iter().map(|name| file(name)).collect();
-        Page { digest: Hash([9; 32]), start, entries, more }
+        Page { digest: manifest(&["/b", "/c", "/d"]).digest(), start, entries, more }
     }
 
     fn add(pages: Pages, page: Page) -> Result<Rest<Pages, Fetched>, FetchProblem> {
@@ -160,13 +169,12 @@ mod tests {
 
     #[test]
     fn pages_make_a_manifest() {
-        let pages = begun();
-        assert_eq!(pages.next(), Asked::Page { of: Some(Hash([9; 32])), start: 2 });
+        let (pages, whole) = (begun(), manifest(&["/b", "/c", "/d"]));
+        assert_eq!(pages.next(), Asked::Page { of: Some(whole.digest()), start: 2 });
         let Ok(Rest::Done(fetched)) = add(pages, page(2, &["/d"], false)) else { panic!() };
-        assert_eq!(fetched.digest, Hash([9; 32]));
-        let names: Vec<_> = fetched.manifest.entries.into_keys().collect();
-        assert_eq!(names, ["/b", "/c", "/d"].map(|name| file(name).0));
-        let nothing = add(Pages::default(), page(0, &[], false));
+        assert_eq!(fetched, Fetched { digest: whole.digest(), manifest: whole });
+        let nothing = Page { digest: manifest(&[]).digest(), ..page(0, &[], false) };
+        let nothing = add(Pages::default(), nothing);
         assert!(matches!(nothing, Ok(Rest::Done(_))));
     }
 
@@ -182,6 +190,8 @@ mod tests {
             page(2, &["/a"], false),
             page(2, &["/d", "/d"], false),
             page(2, &["/e", "/d"], false),
+            page(2, &["/e"], false),
+            page(2, &[], false),
         ];
         for page in cases {
             let shown = format!("{page:?}");

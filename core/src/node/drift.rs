@@ -1,11 +1,13 @@
 //! Which node's configuration is not the reference's: shown and alarmed, and nothing else
 //! (design section 6).
 
+use std::sync::Arc;
+
 use super::Node;
 use crate::event::{AlarmName, Event, EventKind};
 use crate::output::Output;
 use crate::shared::{Cx, Shared};
-use crate::types::{NodeId, Standing, Timestamp};
+use crate::types::{Digest, NodeId, Standing, Timestamp};
 
 /// So many intervals a difference lasts before it is alarmed: a change that is made on all nodes
 /// at once, or a new master's, is over by then.
@@ -32,7 +34,7 @@ impl Shared {
         }
     }
 
-    fn shared_of(&self, node: NodeId) -> Option<crate::types::Digest> {
+    fn shared_of(&self, node: NodeId) -> Option<Digest> {
         if node == self.config.me {
             return Some(self.config.shared);
         }
@@ -40,7 +42,7 @@ impl Shared {
     }
 
     /// What a witness ought to have: the part that the balancers with the reference have.
-    fn shared_wanted(&self, witness: NodeId) -> Option<crate::types::Digest> {
+    fn shared_wanted(&self, witness: NodeId) -> Option<Digest> {
         let reference = self.gate.reference.map(|reference| reference.digest);
         let has = |node: &NodeId| {
             *node != witness && reference.is_some() && self.digest_of(*node) == reference
@@ -60,10 +62,11 @@ impl Shared {
 impl Node {
     /// Notes who differs, this node included.
     pub(super) fn note_drift(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        for index in 0..self.s.config.nodes.len() {
+        let config = Arc::clone(&self.s.config);
+        for index in 0..config.nodes.len() {
             let node = NodeId(u8::try_from(index).unwrap_or(u8::MAX));
             let Some(equal) = self.s.is_consistent(node) else { continue };
-            let since = if node == self.s.config.me {
+            let since = if node == config.me {
                 Some(&mut self.s.gate.drift_since)
             } else {
                 self.s.peers.get_mut(index).map(|peer| &mut peer.drift_since)
@@ -79,15 +82,15 @@ impl Node {
                 && self.s.standing_of(node).is_none_or(|standing| match standing {
                     // Taken out, or told of by its own alarm.
                     Standing::Maintenance => false,
-                    Standing::Quarantined => node != self.s.config.me,
+                    Standing::Quarantined => node != config.me,
                     Standing::Joining | Standing::Probation | Standing::Ready => true,
                 });
-            let name = self.s.config.name(node).to_owned();
             let mut cx = Cx { now, s: &mut self.s, out };
             cx.alarm(AlarmName::ConfigDrift(node), alarmed, || {
+                let name = config.name(node);
                 format!(
-                    "the configuration of {name} differs from the reference; `vipward diff` shows \
-                     the lines; make it equal"
+                    "the configuration of {name} differs from the reference; see `vipward diff \
+                     {name}`, and make it equal"
                 )
             });
         }
@@ -97,21 +100,20 @@ impl Node {
     /// What the last scan found wrong.
     fn note_scan(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let settling = self.s.interval() * SETTLING;
-        let Some(inventory) = self.s.gate.inventory.clone().filter(|_| self.s.config.scanned)
+        let Some(inventory) = self.s.gate.inventory.as_ref().filter(|_| self.s.config.scanned)
         else {
             return;
         };
-        let since = &mut self.s.gate.unapplied_since;
-        *since = if inventory.is_applied() { None } else { since.or(Some(now)) };
-        let unapplied = since.is_some_and(|at| now.since(at) >= settling);
-        let mut cx = Cx { now, s: &mut self.s, out };
-        cx.alarm(AlarmName::ConfigUnapplied, unapplied, || {
-            format!(
-                "on disk, but not loaded by the balancer: {}; reload it",
-                inventory.unapplied.join(", ")
-            )
-        });
+        let since = self.s.gate.unapplied_since.or(Some(now)).filter(|_| !inventory.is_applied());
+        let lasts = since.is_some_and(|at| now.since(at) >= settling);
+        let unapplied = lasts.then(|| inventory.unapplied.join(", "));
         let problems = inventory.problems.join("; ");
+        self.s.gate.unapplied_since = since;
+        let mut cx = Cx { now, s: &mut self.s, out };
+        cx.alarm(AlarmName::ConfigUnapplied, lasts, || {
+            let unapplied = unapplied.unwrap_or_default();
+            format!("on disk, but not loaded by the balancer: {unapplied}; reload it")
+        });
         cx.alarm(AlarmName::ConfigUnreadable, !problems.is_empty(), || problems);
     }
 }

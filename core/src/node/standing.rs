@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
-use crate::command::{Done, Refusal};
 use crate::event::{AlarmName, Event, EventKind};
 use crate::group::{Group, Role};
-use crate::handover::{Reply, reply};
-use crate::input::Inventory;
 use crate::mutation::{Mutation, active};
 use crate::output::Output;
-use crate::reference::{Admission, Reference, ReferenceVersion};
 use crate::shared::Cx;
 use crate::standing::Absence;
-use crate::types::{NodeId, Standing, Timestamp};
+use crate::types::{Standing, Timestamp};
 
 /// At a start without any master so many intervals are waited for the other balancers, who may
 /// have the same new configuration.
@@ -119,6 +115,10 @@ impl Node {
                 cx.s.gate.pull.failed = None;
             }
         }
+        if to == Standing::Ready && !self.groups.iter().any(is_holding) {
+            // It is back for good: the next absence counts alone.
+            cx.s.gate.absence = Absence::Gap(Duration::ZERO);
+        }
         if to.may_lead() && !from.may_lead() && cx.s.gate.absence != Absence::Restart {
             for group in &mut self.groups {
                 group.stand_later(&mut cx);
@@ -174,7 +174,6 @@ impl Node {
         match self.verdict(now) {
             Verdict::Wait(_) => {}
             Verdict::New => {
-                self.s.gate.absence = Absence::Gap(Duration::ZERO);
                 let reason = "the cluster is new: no configuration is the reference yet";
                 self.change_standing(now, Standing::Ready, reason, out);
             }
@@ -205,8 +204,7 @@ impl Node {
 
     /// Why probation is skipped, if it is.
     fn skips_probation(&self) -> Option<&'static str> {
-        let holding = |group: &Group| matches!(&group.role, Role::Holding(holding) if holding.resigned_until.is_none());
-        if self.groups.iter().any(holding) {
+        if self.groups.iter().any(is_holding) {
             Some("its configuration is the reference's, and it serves on")
         } else if self.s.was_away_briefly() {
             Some("its configuration is the reference's, and it was away only briefly")
@@ -332,190 +330,9 @@ impl Node {
         }
         Verdict::Different
     }
+}
 
-    /// The acting master of the first group sets the reference: under a valid lease, which the
-    /// start of this step has tested.
-    pub(super) fn update_reference(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let term = match self.groups.first().map(|group| &group.role) {
-            Some(Role::Master(master)) => master.term,
-            Some(Role::Holding(holding)) if active(Mutation::ReferenceWithoutLease) => holding.term,
-            Some(Role::None | Role::Backup | Role::Holding(_)) | None => return,
-        };
-        let known = self.s.gate.reference;
-        let applied = self.s.is_applied() || active(Mutation::UnappliedSetsReference);
-        let own = self.s.digest().known().filter(|_| applied);
-        let Some(digest) = own.or(known.map(|known| known.digest)) else { return };
-        let version = match known {
-            Some(known) if known.version.term > term => return,
-            Some(known) if known.version.term == term && known.digest == digest => return,
-            Some(known) if known.version.term == term => self.s.gate.next_version(),
-            Some(_) | None => ReferenceVersion { term, count: 0 },
-        };
-        let by = Some(self.s.config.me);
-        self.s.gate.reference = Some(Reference { version, digest });
-        self.s.beat_now = true;
-        let kind = EventKind::ReferenceSet { version, digest, by };
-        Cx { now, s: &mut self.s, out }.event(Event::node(kind));
-        self.forget_void_admissions();
-    }
-
-    /// Takes over what another knows, if it is newer.
-    pub(super) fn learn_reference(
-        &mut self,
-        now: Timestamp,
-        reference: Option<Reference>,
-        admissions: &[Admission],
-        out: &mut Vec<Output>,
-    ) {
-        let before = self.s.gate.reference;
-        if reference > before
-            && let Some(reference) = reference
-        {
-            self.s.gate.reference = Some(reference);
-            if before.is_none_or(|before| before.digest != reference.digest) {
-                let elected = self.groups.first().and_then(|group| group.elected);
-                let by = elected.filter(|it| it.term == reference.version.term);
-                let by = by.map(|elected| elected.node);
-                let Reference { version, digest } = reference;
-                let kind = EventKind::ReferenceSet { version, digest, by };
-                Cx { now, s: &mut self.s, out }.event(Event::node(kind));
-            }
-        }
-        for admission in admissions {
-            self.learn_admission(now, *admission, out);
-        }
-    }
-
-    fn learn_admission(&mut self, now: Timestamp, admission: Admission, out: &mut Vec<Output>) {
-        let Admission { node, digest, version, .. } = admission;
-        let known = self.s.gate.admissions.iter().find(|known| known.node == node);
-        if !self.s.config.is_balancer(node)
-            || known.is_some_and(|known| known.version >= version)
-            || self.is_obsolete(&admission)
-        {
-            return;
-        }
-        self.s.gate.admissions.retain(|known| known.node != node);
-        self.s.gate.admissions.push(admission);
-        self.s.gate.admissions.sort_unstable_by_key(|known| known.node);
-        let kind = EventKind::Admitted { node, digest };
-        Cx { now, s: &mut self.s, out }.event(Event::node(kind));
-    }
-
-    fn is_obsolete(&self, admission: &Admission) -> bool {
-        let digest = self.s.digest_of(admission.node);
-        admission.is_void(self.s.gate.reference)
-            || digest.is_some_and(|digest| digest != admission.digest)
-                && !active(Mutation::AdmissionForAnyDigest)
-    }
-
-    fn forget_void_admissions(&mut self) {
-        let mut admissions = std::mem::take(&mut self.s.gate.admissions);
-        admissions.retain(|admission| !self.is_obsolete(admission));
-        self.s.gate.admissions = admissions;
-    }
-
-    /// The configuration was scanned.
-    pub(super) fn on_manifest(
-        &mut self,
-        now: Timestamp,
-        inventory: Inventory,
-        out: &mut Vec<Output>,
-    ) {
-        let before = self.s.gate.inventory.as_ref();
-        if before.is_none_or(|before| before.digest != inventory.digest) {
-            self.s.beat_now = true;
-        }
-        if before.is_some_and(|before| before.problems != inventory.problems) {
-            Cx { now, s: &mut self.s, out }.clear(AlarmName::ConfigUnreadable);
-        }
-        self.s.gate.inventory = Some(inventory);
-    }
-
-    /// Takes this node out of candidacy, after it handed over what it leads, or brings it back.
-    pub(super) fn set_maintenance(
-        &mut self,
-        now: Timestamp,
-        on: bool,
-        answer_to: Reply,
-        out: &mut Vec<Output>,
-    ) {
-        let me = self.s.config.me;
-        let is = self.s.standing == Standing::Maintenance;
-        let refusal = if self.s.is_witness() {
-            Some(Refusal::NotABalancer(me))
-        } else if self.s.stopping.is_some() {
-            Some(Refusal::Stopping)
-        } else if self.s.gate.leaving.is_some() {
-            Some(Refusal::Busy)
-        } else if on && !is {
-            self.cannot_leave()
-        } else {
-            None
-        };
-        let mut cx = Cx { now, s: &mut self.s, out };
-        if let Some(refusal) = refusal {
-            reply(&mut cx, answer_to, Err(refusal));
-        } else if is == on {
-            reply(&mut cx, answer_to, Ok(Done::Maintenance(me, on)));
-        } else if on {
-            cx.s.gate.leaving = Some(crate::standing::Leaving { reply: answer_to, failed: None });
-            for group in &mut self.groups {
-                group.leave(&mut cx);
-            }
-            self.advance_leaving(now, out);
-        } else {
-            let gap = now.since(self.s.gate.since);
-            let reason = "an operator brought it back";
-            self.rejoin(now, Absence::Gap(gap), reason, out);
-            let mut cx = Cx { now, s: &mut self.s, out };
-            reply(&mut cx, answer_to, Ok(Done::Maintenance(me, on)));
-        }
-    }
-
-    /// Why this node cannot be taken out of candidacy now.
-    fn cannot_leave(&self) -> Option<Refusal> {
-        self.groups.iter().find_map(|group| match &group.role {
-            Role::None | Role::Backup => None,
-            Role::Holding(_) if !self.s.hears_majority(self.s.now) => Some(Refusal::NoMajority),
-            Role::Holding(_) => Some(Refusal::Busy),
-            Role::Master(_) if group.handover.is_some() => Some(Refusal::Busy),
-            Role::Master(_) => {
-                let nobody = group.best_successor(&self.s, false).is_none();
-                nobody.then_some(Refusal::NoSuccessor)
-            }
-        })
-    }
-
-    /// On the way into maintenance: when everything is handed over, or could not be.
-    fn advance_leaving(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        let Some(leaving) = self.s.gate.leaving else { return };
-        let me = self.s.config.me;
-        let mut cx = Cx { now, s: &mut self.s, out };
-        if let Some(refusal) = leaving.failed {
-            cx.s.gate.leaving = None;
-            reply(&mut cx, leaving.reply, Err(refusal));
-            return;
-        }
-        let serves = |group: &Group| {
-            group.handover.is_some() || matches!(group.role, Role::Master(_) | Role::Holding(_))
-        };
-        if self.groups.iter().any(serves) {
-            return;
-        }
-        self.s.gate.leaving = None;
-        let reason = "an operator took it out of candidacy";
-        self.change_standing(now, Standing::Maintenance, reason, out);
-        let mut cx = Cx { now, s: &mut self.s, out };
-        reply(&mut cx, leaving.reply, Ok(Done::Maintenance(me, true)));
-    }
-
-    /// The node that has the reference's configuration and is heard: the master first.
-    pub(super) fn reference_holder(&self) -> Option<NodeId> {
-        let reference = self.s.gate.reference?;
-        let has = |node: &NodeId| self.s.digest_of(*node) == Some(reference.digest);
-        let leaders = self.groups.iter().filter_map(|group| group.leader(&self.s, self.s.now));
-        let me = self.s.config.me;
-        leaders.chain(self.s.other_balancers()).find(|node| *node != me && has(node))
-    }
+/// Whether the node lost its mastership of that group and serves on.
+fn is_holding(group: &Group) -> bool {
+    matches!(&group.role, Role::Holding(holding) if holding.resigned_until.is_none())
 }

@@ -240,9 +240,10 @@ async fn peers_get_through_a_crowd_of_strangers_that_costs_little() {
     b.wait_answer().await;
     let before = resident();
 
-    // Each announces the longest body, sends all of it but the end, and stays.
+    // Each sends the longest head, the longest body but its end, and stays.
     let mut crowd = Vec::new();
-    let raw = forge(&from_b(1), "/v1/heartbeat", &vec![b' '; 65_536]);
+    let path = "/v1/heartbeat?".to_owned() + &"x".repeat(14_000);
+    let raw = forge(&from_b(1), &path, &vec![b' '; 65_536]);
     for index in 0..1_000u64 {
         let Ok(mut stream) = TcpStream::connect(to).await else { continue };
         let _ = timeout(Duration::from_millis(50), stream.write_all(&raw[..raw.len() - 1])).await;

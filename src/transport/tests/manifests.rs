@@ -16,6 +16,8 @@ use super::*;
 #[derive(Default)]
 struct Store {
     manifest: Manifest,
+    /// Of the manifest, once it was asked for.
+    digest: Option<Hash>,
     contents: BTreeMap<EntryName, Vec<u8>>,
     /// Pages and chunks given so far.
     asked: usize,
@@ -24,16 +26,8 @@ struct Store {
 type Shelf = Arc<Mutex<Store>>;
 
 impl Store {
-    fn digest(&self) -> Hash {
-        let count = self.manifest.entries.len() as u64;
-        let sum = self.manifest.entries.values().map(|it| u64::from(it.digest.0[0])).sum::<u64>();
-        let mut hash = [0; 32];
-        hash[..8].copy_from_slice(&count.to_le_bytes());
-        hash[8..16].copy_from_slice(&sum.to_le_bytes());
-        Hash(hash)
-    }
-
     fn put(&mut self, name: &EntryName, digest: u8, content: &[u8]) {
+        self.digest = None;
         self.manifest.entries.insert(name.clone(), entry(digest, content.len()));
         self.contents.insert(name.clone(), content.to_vec());
     }
@@ -42,7 +36,10 @@ impl Store {
     fn answer(&mut self, request: ManifestRequest) {
         self.asked += 1;
         match request.asked.clone() {
-            Asked::Page { .. } => request.page(&self.manifest, self.digest()),
+            Asked::Page { .. } => {
+                let digest = *self.digest.get_or_insert_with(|| self.manifest.digest());
+                request.page(&self.manifest, digest);
+            }
             Asked::Chunk { name, digest, offset } => match self.manifest.entries.get(&name) {
                 None => request.refuse(ManifestRefusal::Gone),
                 Some(entry) if entry.digest_only => request.refuse(ManifestRefusal::DigestOnly),
@@ -123,7 +120,7 @@ async fn a_manifest_comes_whole_by_pages_and_the_core_hears_nothing_of_it() {
     let fetched = fetcher.fetch_manifest(B).await.unwrap();
     let store = shelf.lock().unwrap();
     assert_eq!(fetched.manifest, store.manifest);
-    assert_eq!(fetched.digest, store.digest());
+    assert_eq!(fetched.digest, store.manifest.digest());
     println!("3,000 entries came in {} pages", store.asked);
     assert!(store.asked > 3);
     // The first request asked for the peer's life, as every first one does.
@@ -258,11 +255,11 @@ async fn a_busy_peer_is_asked_again_and_a_greedy_one_waits() {
     let fetcher = b.transport.fetcher().with_limits(limits());
     let fetched = tokio::spawn(async move { fetcher.fetch_manifest(A).await });
     let (asking, request) = held.pop().unwrap();
-    request.page(&files(1, 1), Hash([1; 32]));
+    request.page(&files(1, 1), files(1, 1).digest());
     assert!(asking.await.unwrap().contains("200"));
     let request = timeout(PATIENCE, requests.recv()).await.unwrap().unwrap();
     assert_eq!((request.from, &request.asked), (B, &Asked::Page { of: None, start: 0 }));
-    request.page(&files(1, 1), Hash([1; 32]));
+    request.page(&files(1, 1), files(1, 1).digest());
     assert_eq!(fetched.await.unwrap().unwrap().manifest, files(1, 1));
 }
 
@@ -273,7 +270,7 @@ async fn only_proved_new_requests_of_this_life_are_handed_on() {
     let mut a = Node::start(settings).await;
     let mut requests = a.transport.serve_manifests();
     let page = "/v1/manifest";
-    let hash = Digest([1; 32]).to_string();
+    let hash = Hash([1; 32]);
     let chunk = format!("/v1/manifest/entry?kind=file&name=%2Fa&digest={hash}&offset=0");
     let get = |envelope: &Envelope, path: &str| forge_as("GET", envelope, path, b"");
     let altered = |path: &str, other: &str| {
@@ -406,6 +403,8 @@ fn heartbeat_thread(
             let transport = bind(settings, sender, stats).await.unwrap();
             ready.send((transport.fetcher(), transport.serve_manifests())).unwrap();
             let mut tick = tokio::time::interval(BEAT);
+            // Not several at once after a pause: beyond four under way, the next is lost.
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut send = 0;
             loop {
                 tokio::select! {
@@ -437,11 +436,12 @@ async fn eight_mebibytes_delay_no_heartbeat() {
     let mut settings = pair(1);
     settings.timeouts.heartbeat = PATIENCE;
     let timed = Arc::new(Timed::default());
-    let ((fetcher, _), end_a) = heartbeat_thread(settings.clone(), Some(B), Arc::clone(&timed));
+    // The one that is asked listens before the other's first heartbeat, which else were refused.
     let of_b = seen_from(&settings, B, 0xb);
     let ((_, requests), end_b) = heartbeat_thread(of_b, None, Arc::default());
+    let ((fetcher, _), end_a) = heartbeat_thread(settings, Some(B), Arc::clone(&timed));
     let shelf = Shelf::default();
-    let manifest = files(20_000, 245);
+    let manifest = files(20_000, 255);
     let travels: usize =
         manifest.entries.iter().map(|it| serde_json::to_vec(&it).unwrap().len() + 1).sum();
     shelf.lock().unwrap().manifest = manifest;
@@ -457,7 +457,9 @@ async fn eight_mebibytes_delay_no_heartbeat() {
         }
     };
     timeout(PATIENCE, hundred).await.unwrap();
-    println!("at rest: (beats, median, p99, longest) {:?}", percentiles(&mut take()));
+    let lost = || timed.1.swap(0, Ordering::Relaxed);
+    let rest = (percentiles(&mut take()), lost());
+    println!("at rest: ((beats, median, p99, longest), lost) {rest:?}");
 
     let began = tokio::time::Instant::now();
     let rounds = 3;
@@ -466,17 +468,17 @@ async fn eight_mebibytes_delay_no_heartbeat() {
         assert_eq!(fetched.manifest, shelf.lock().unwrap().manifest);
     }
     let took = began.elapsed();
-    let mut during = take();
+    let (mut during, lost) = (take(), lost());
     let pages = shelf.lock().unwrap().asked;
     println!("{travels} bytes, {pages} pages in {rounds} fetches, {took:?}");
-    println!("meanwhile: {:?}", percentiles(&mut during));
+    println!("meanwhile: {:?}", (percentiles(&mut during), lost));
     let (cpu_a, cpu_b) = (end_a(), end_b());
     println!("CPU of the heartbeat threads: {cpu_a:?} asking, {cpu_b:?} serving");
-    assert!(travels > 7 << 20 && travels < 8 << 20, "{travels}");
-    assert_eq!(timed.1.load(Ordering::Relaxed), 0);
+    assert!(travels > 15 << 19 && travels < 8 << 20, "{travels}");
     // Most are answered before the next is sent: the machine may be busy, the links are not.
     let prompt = during.iter().filter(|took| **took < BEAT).count();
-    assert!(prompt * 2 > during.len(), "{prompt} of {}", during.len());
+    let sent = during.len() + usize::try_from(lost).unwrap();
+    assert!(prompt * 2 > sent, "{prompt} of {sent}");
 }
 
 /// The main runtime has several threads: what is fetched there may move between them.

@@ -69,9 +69,8 @@ async fn misbehave(mut stream: TcpStream, behaviour: Behaviour, asked: Arc<Atomi
             Says::Signed(status, body) => signed(status, &body, &mac),
             Says::Page { digest, start, names, more } => {
                 let entries: Vec<_> = names.into_iter().map(|name| (name, entry(1, 0))).collect();
-                let digest = Digest([digest; 32]).to_string();
                 let body = serde_json::json!(
-                    {"digest": digest, "start": start, "entries": entries, "more": more}
+                    {"digest": Hash([digest; 32]), "start": start, "entries": entries, "more": more}
                 );
                 signed(200, body.to_string().as_bytes(), &mac)
             }
@@ -115,9 +114,10 @@ async fn fetch(behaviour: Behaviour) -> (FetchProblem, usize, Duration) {
 
 #[tokio::test]
 async fn wrong_pages_are_one_clear_error_each() {
-    let cases: [(Behaviour, &str); 12] = [
+    let cases: [(Behaviour, &str); 13] = [
         (|_, _| page(1, 0, &["/b", "/a"], false), "out of order"),
         (|_, _| page(1, 0, &["/a", "/a"], false), "out of order"),
+        (|_, _| page(1, 0, &["/a", "/b"], false), "not that of its entries"),
         (|path, _| page(1, start_of(path), &["/a"], true), "out of order"),
         (|_, _| page(1, 0, &["/a"], true), "begins where none was asked for"),
         (|path, _| page(1, start_of(path), &[], true), "empty and yet not the last"),
@@ -126,10 +126,10 @@ async fn wrong_pages_are_one_clear_error_each() {
         (|_, _| Says::Signed(200, br#"{"digest":"x"}"#.to_vec()), "not what the path asks for"),
         (
             |_, _| {
-                let body = r#"{"digest":"sha256:zz","start":0,"entries":[],"more":false}"#;
+                let body = r#"{"digest":"zz","start":0,"entries":[],"more":false}"#;
                 Says::Signed(200, body.into())
             },
-            "64 hex digits",
+            "64 hexadecimal digits",
         ),
         (|_, _| Says::Signed(200, "[".repeat(60_000).into_bytes()), "not what the path asks for"),
         (|_, _| Says::Signed(204, Vec::new()), "status 204"),

@@ -10,10 +10,9 @@ use std::fmt::Write as _;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use vipward_core::Digest;
 use vipward_manifest::{Entry, EntryName, Hash, Manifest};
 
-use super::{WireError, digest};
+use super::WireError;
 
 /// Where pages are asked for.
 const PAGES: &str = "/v1/manifest";
@@ -59,12 +58,11 @@ impl Asked {
 
     /// Path and query. `None` if the name is too long to be sent.
     pub(in crate::transport) fn target(&self) -> Option<String> {
-        let text = |hash: &Hash| Digest(hash.0).to_string();
         let mut query = form_urlencoded::Serializer::new(String::new());
         let path = match self {
             Self::Page { of, start } => {
                 if let Some(of) = of {
-                    query.append_pair("of", &text(of));
+                    query.append_pair("of", &of.to_string());
                     query.append_pair("start", &start.to_string());
                 }
                 PAGES
@@ -78,7 +76,7 @@ impl Asked {
                 };
                 query.append_pair("kind", kind);
                 query.append_pair("name", name);
-                query.append_pair("digest", &text(digest));
+                query.append_pair("digest", &digest.to_string());
                 query.append_pair("offset", &offset.to_string());
                 CONTENTS
             }
@@ -98,7 +96,7 @@ impl Asked {
             }
         }
         let get = |key: &str| said.get(key).map(AsRef::as_ref);
-        let hash = |text: &str| digest(text).ok().map(|digest| Hash(digest.0));
+        let hash = |text: &str| Hash::try_from(text.to_owned()).ok();
         match path {
             PAGES => match (get("of"), get("start")) {
                 (None, None) => Some(Self::Page { of: None, start: 0 }),
@@ -125,7 +123,7 @@ impl Asked {
 }
 
 /// Some entries, in order.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(in crate::transport) struct Page {
     /// Of the whole manifest.
     pub(in crate::transport) digest: Hash,
@@ -134,14 +132,6 @@ pub(in crate::transport) struct Page {
     pub(in crate::transport) entries: Vec<(EntryName, Entry)>,
     /// Whether there are more after them.
     pub(in crate::transport) more: bool,
-}
-
-#[derive(Deserialize)]
-struct PageBody {
-    digest: String,
-    start: usize,
-    entries: Vec<(EntryName, Entry)>,
-    more: bool,
 }
 
 impl Page {
@@ -154,7 +144,7 @@ impl Page {
         room: usize,
     ) -> Result<Option<Vec<u8>>, WireError> {
         let mut body = Vec::with_capacity(room);
-        let head = format!(r#"{{"digest":"{}","start":{start},"entries":["#, Digest(digest.0));
+        let head = format!(r#"{{"digest":"{}","start":{start},"entries":["#, digest);
         body.extend_from_slice(head.as_bytes());
         let mut more = false;
         let mut written = 0;
@@ -180,8 +170,7 @@ impl Page {
     }
 
     pub(in crate::transport) fn decode(body: &[u8]) -> Result<Self, WireError> {
-        let PageBody { digest: text, start, entries, more } = serde_json::from_slice(body)?;
-        Ok(Self { digest: Hash(digest(&text)?.0), start, entries, more })
+        Ok(serde_json::from_slice(body)?)
     }
 }
 
@@ -321,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_question_is_refused() {
-        let hash = Digest([1; 32]).to_string();
+        let hash = Hash([1; 32]);
         let chunk = format!("kind=file&name=/a&digest={hash}&offset=");
         let wrong = [
             ("/v1/manifest", "start=0".to_owned()),
