@@ -17,6 +17,7 @@ mod scan;
 mod settings;
 mod stamp;
 mod walk;
+mod watch;
 
 pub use content::{Refused, content};
 pub use entry::*;
@@ -25,3 +26,4 @@ pub use outside::{LARGEST_OUTPUT, Outcome, Outside, Shared};
 pub use patterns::Patterns;
 pub use scan::Scanner;
 pub use settings::{Mistake, Settings, Wanted};
+pub use watch::{Seen, Watch};
