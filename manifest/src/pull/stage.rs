@@ -15,18 +15,18 @@ use super::plan::{Action, Change, LARGEST, Plan, Wanted};
 use super::record::{Record, Shelf, Stage, Step};
 use super::step::step;
 use super::{PullError, STAGING, Swapped, changed_meanwhile, swap, undo};
-use crate::rules::Rules;
-use crate::{Entry, EntryName, FileFacts, Manifest, printable};
+use crate::read::has_private_key;
+use crate::{EntryName, FileFacts, Manifest, Rules, Settings, printable};
 
 /// What a pull needs besides its plan.
 #[derive(Clone)]
 pub struct Setup {
     /// The state directory: of the record, and of the files that a pull replaced.
     pub state: PathBuf,
-    /// The rules with this node's variables.
-    pub own: Arc<dyn Rules>,
-    /// The rules with the other node's variables.
-    pub theirs: Arc<dyn Rules>,
+    /// The settings of this node.
+    pub settings: Arc<Settings>,
+    /// Its rules, with the other node's variables.
+    pub theirs: Rules,
     /// For node-specific lines of files that are new here.
     pub substitutions: Substitutions,
 }
@@ -163,14 +163,14 @@ impl Staging {
             return Err(over());
         };
         let slot = index.to_string();
-        let local = local(change, &*self.setup.own)?;
+        let local = local(change, &self.setup.settings.rules)?;
         let beside = work.beside(&change.place)?;
         match &change.wanted {
-            Action::Write { entry, facts } => {
+            Action::Write { facts, .. } => {
                 let missing =
                     || PullError::Refused(format!("{} was not fetched", printable(&change.path)));
                 let content = content.ok_or_else(missing)?;
-                let merged = self.setup.merge(change, (entry, facts), content, local.as_ref())?;
+                let merged = self.setup.merge(change, facts, content, local.as_ref())?;
                 let owner = self.accounts.owner(change, facts, local.as_ref())?;
                 write(beside, &slot, &merged, facts.mode, owner)
                     .map_err(|error| cannot_write(&change.path, error))?;
@@ -278,20 +278,25 @@ impl Setup {
     fn merge(
         &self,
         change: &Change,
-        (entry, facts): (&Entry, &FileFacts),
+        facts: &FileFacts,
         content: &[u8],
         local: Option<&(Identity, Vec<u8>)>,
     ) -> Result<Vec<u8>, PullError> {
         let path = printable(&change.path);
-        if self.theirs.digest(content, facts) != entry.digest {
+        if self.theirs.hash(content) != facts.content {
             let sentence = format!("what was fetched as {path} is not what the manifest names");
             return Err(PullError::Refused(sentence));
         }
+        if has_private_key(content) {
+            let sentence = format!("{path} is not fetched: there is a private key in it");
+            return Err(PullError::Refused(sentence));
+        }
+        let own = &self.settings.rules;
         let local = local.filter(|(identity, _)| !identity.is_link());
         let local = local.map(|(_, content)| content.as_slice());
-        let merged = merge(content, local, (&*self.theirs, &*self.own), &self.substitutions)
+        let merged = merge(content, local, (&self.theirs, own), &self.substitutions)
             .map_err(|reason| PullError::Refused(format!("{path} is not fetched: {reason}")))?;
-        if self.own.digest(&merged, facts) != entry.digest {
+        if own.hash(&merged) != facts.content {
             let sentence = format!(
                 "{path} is not fetched: with this node's own lines it would differ from the \
                  other's; copy it by hand"
@@ -328,7 +333,7 @@ impl Accounts {
 }
 
 /// What this node has now, which must be what was compared.
-fn local(change: &Change, own: &dyn Rules) -> Result<Option<(Identity, Vec<u8>)>, PullError> {
+fn local(change: &Change, own: &Rules) -> Result<Option<(Identity, Vec<u8>)>, PullError> {
     let cannot = |error: io::Error| unreachable(&change.path, error);
     let changed = || changed_meanwhile(&change.path);
     let found = match change.place.open() {
@@ -346,7 +351,7 @@ fn local(change: &Change, own: &dyn Rules) -> Result<Option<(Identity, Vec<u8>)>
         None => {
             !identity.is_link()
                 && identity.permissions() == facts.mode
-                && own.digest(&content, facts) == entry.digest
+                && own.hash(&content) == facts.content
         }
     };
     if same { Ok(Some((identity, content))) } else { Err(changed()) }

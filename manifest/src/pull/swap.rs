@@ -135,9 +135,11 @@ impl Work {
         let path = change.place.path();
         let beside = self.beside(&change.place)?;
         let slot = (beside, change.slot.as_str());
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists => changed_meanwhile(&path),
-            _ => PullError::failed(format!("cannot put {} in its place", printable(&path)), error),
+        let failed = |error: io::Error| {
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) {
+                return changed_meanwhile(&path);
+            }
+            PullError::failed(format!("cannot put {} in its place", printable(&path)), error)
         };
         let directory = change.place.open().map_err(failed)?;
         let file = (&directory, change.place.name.as_str());

@@ -138,17 +138,22 @@ mod plans {
         let manifest = |entry: Option<Entry>| Manifest {
             entries: entry.into_iter().map(|entry| (name.clone(), entry)).collect(),
         };
-        match Plan::new(&manifest(own), &manifest(theirs), &*world.rules()) {
+        match Plan::new(&manifest(own), &manifest(theirs), &world.settings()) {
             Ok(plan) => format!("planned {} and {}", plan.len(), plan.follows().len()),
             Err(refusal) => refusal.to_string().replace("a pull cannot make this node equal: ", ""),
         }
     }
 
     fn entry(change: impl FnOnce(&mut Entry)) -> Option<Entry> {
-        let file =
-            FileFacts { mode: 0o644, owner: "root".into(), group: "root".into(), link: None };
+        let file = FileFacts {
+            content: Hash([1; 32]),
+            mode: 0o644,
+            owner: "root".into(),
+            group: "root".into(),
+            link: None,
+        };
         let mut entry = Entry {
-            digest: Hash([1; 32]),
+            digest: file.digest(),
             file: Some(file),
             size: 1,
             digest_only: false,
@@ -156,6 +161,7 @@ mod plans {
             problem: None,
         };
         change(&mut entry);
+        entry.digest = entry.file.as_ref().map_or(Hash::default(), FileFacts::digest);
         Some(entry)
     }
 
@@ -195,17 +201,16 @@ mod plans {
         let name = EntryName::File(format!("{}/a", world.root()));
         let file = |change: fn(&mut Entry)| {
             entry(|entry| {
-                entry.digest = Hash([2; 32]);
-                change(entry)
+                entry.file.as_mut().unwrap().content = Hash([2; 32]);
+                change(entry);
             })
         };
         let link = |text: &str| {
             let text = Some(text.to_owned());
-            entry(|entry| {
-                entry.digest = Hash([2; 32]);
-                entry.file.as_mut().unwrap().link = text
-            })
+            entry(|entry| entry.file.as_mut().unwrap().link = text)
         };
+        let forged = || file(|_| ()).map(|entry| Entry { digest: Hash([9; 32]), ..entry });
+        let removed = || entry(|entry| (entry.file, entry.unapplied) = (None, true));
         let own = || entry(|_| ());
         let table: Vec<(Option<Entry>, Option<Entry>, &str)> = vec![
             (own(), file(|_| ()), "planned 1 and 0"),
@@ -245,6 +250,9 @@ mod plans {
                 link("../../etc/shadow"),
                 "is a link to ../../etc/shadow, which no pattern declares there",
             ),
+            (own(), forged(), "has a digest there that is not that of its parts"),
+            (removed(), None, "planned 0 and 1"),
+            (removed(), file(|_| ()), "planned 1 and 0"),
             (own(), link("b"), "is a link to b, which no pattern declares there"),
         ];
         for (own, theirs, expected) in table {
@@ -284,7 +292,7 @@ mod plans {
         for (count, size, fits) in
             [(20_000, 1, true), (20_001, 1, false), (16, 16 << 20, true), (17, 16 << 20, false)]
         {
-            let plan = Plan::new(&Manifest::default(), &many(count, size), &*world.rules());
+            let plan = Plan::new(&Manifest::default(), &many(count, size), &world.settings());
             assert_eq!(plan.is_ok(), fits, "{count} files of {size} bytes");
         }
     }
@@ -297,7 +305,7 @@ mod plans {
                 .map(|number| (EntryName::File(format!("/x/{number}\x1b")), entry(|_| ()).unwrap()))
                 .collect(),
         };
-        let refusal = Plan::new(&Manifest::default(), &there, &*world.rules()).unwrap_err();
+        let refusal = Plan::new(&Manifest::default(), &there, &world.settings()).unwrap_err();
         assert_eq!(refusal.total, 7);
         let told = refusal.to_string();
         assert!(told.contains("file /x/4\\x1b matches no declared pattern; and 2 more"), "{told}");
@@ -315,7 +323,8 @@ mod meanwhile {
             write(&world.own(), "editor.tmp", content, 0o644);
             fs::rename(world.own().join("editor.tmp"), world.own().join(path)).unwrap();
         };
-        let changes: [(&str, &dyn Fn(&World)); 8] = [
+        type Change<'a> = (&'a str, &'a dyn Fn(&World));
+        let changes: [Change<'_>; 8] = [
             ("an editor saves a replaced file", &|world| replace(world, "nginx.conf", "edited\n")),
             ("it is written in place", &|world| {
                 write(&world.own(), "nginx.conf", "edited\n", 0o644)
@@ -407,9 +416,19 @@ mod meanwhile {
         assert_eq!(fs::read_to_string(outside.path().join("x.conf")).unwrap(), "precious\n");
         assert!(!outside.path().join("y.conf").exists());
         world.assert_clean();
-        // or was one from the beginning.
-        let Err(refused) = world.swap() else { panic!("it swapped") };
+        // or becomes one after the plan was made,
+        fs::remove_file(world.own().join("conf.d")).unwrap();
+        fs::rename(world.own().join("moved"), world.own().join("conf.d")).unwrap();
+        let plan = world.plan();
+        lead_out();
+        let mut staging = Staging::begin(plan, world.setup()).unwrap();
+        let name = staging.wanted().remove(0).name;
+        let refused = staging.add(&name, b"new\n").unwrap_err();
         assert!(refused.to_string().contains("without following links"), "{refused}");
+        // or was one from the beginning.
+        let (own, theirs) = (world.scan(&world.own()), world.scan(&world.theirs()));
+        let refused = Plan::new(&own, &theirs, &world.settings()).unwrap_err().to_string();
+        assert!(refused.contains("x.conf lies behind a link, file "), "{refused}");
         assert_eq!(files(outside.path()).len(), 1);
         world.assert_clean();
     }
