@@ -102,7 +102,7 @@ impl World {
         let manifest = Scanner::new(settings(tree, "lb-b")).scan(&Outside::default());
         let named = |name: EntryName| match name {
             EntryName::File(path) => EntryName::File(path.replacen(tree, &self.root(), 1)),
-            name => name,
+            name @ (EntryName::Shared | EntryName::Command(_) | EntryName::Package(_)) => name,
         };
         let entries = manifest.entries.into_iter().map(|(name, entry)| (named(name), entry));
         Manifest { entries: entries.collect() }

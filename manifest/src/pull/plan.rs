@@ -47,7 +47,7 @@ pub(super) struct Change {
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     /// The content that the entry is about, with its mode and owner.
-    Write { entry: Box<Entry>, facts: FileFacts },
+    Write { digest: Hash, size: u64, facts: FileFacts },
     /// A symbolic link to another declared file.
     Link { text: String },
     /// Nothing.
@@ -58,10 +58,10 @@ impl Change {
     /// The content that it needs from the other node.
     pub(super) fn wanted(&self) -> Option<Wanted> {
         match &self.wanted {
-            Action::Write { entry, .. } => Some(Wanted {
+            Action::Write { digest, size, .. } => Some(Wanted {
                 name: EntryName::File(self.path.clone()),
-                digest: entry.digest,
-                size: entry.size,
+                digest: *digest,
+                size: *size,
             }),
             Action::Link { .. } | Action::Remove => None,
         }
@@ -199,7 +199,8 @@ impl Planner<'_> {
                         Action::Link { text: text.clone() }
                     }
                     None => Action::Write {
-                        entry: entry.clone(),
+                        digest: entry.digest,
+                        size: entry.size,
                         facts: checked(entry, facts)?.clone(),
                     },
                 }

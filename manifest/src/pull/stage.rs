@@ -1,22 +1,23 @@
 //! The first half of a pull: everything is written beside, and checked, before anything changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::accounts::Accounts;
 use super::merge::{Substitutions, merge};
-use super::place::{Identity, Place, exchange, look, open_directory, open_root};
+use super::place::Identity;
 use super::plan::{Action, Change, LARGEST, Plan, Wanted};
-use super::record::{Record, Shelf, Stage, Step};
+use super::record::{Record, Shelf, Step};
 use super::step::step;
-use super::{PullError, STAGING, Swapped, changed_meanwhile, swap, undo};
+use super::work::{Work, over, unreachable};
+use super::{PullError, Swapped, changed_meanwhile, swap};
 use crate::read::has_private_key;
-use crate::{EntryName, FileFacts, Manifest, Rules, Settings, printable};
+use crate::{EntryName, FileFacts, Rules, Settings, printable};
 
 /// What a pull needs besides its plan.
 #[derive(Clone)]
@@ -29,15 +30,6 @@ pub struct Setup {
     pub theirs: Rules,
     /// For node-specific lines of files that are new here.
     pub substitutions: Substitutions,
-}
-
-/// A pull under way: its record, and the directories beside the files.
-pub(super) struct Work {
-    pub(super) shelf: Shelf,
-    pub(super) record: Record,
-    /// Of each root of the record, its staging directory.
-    pub(super) beside: Vec<OwnedFd>,
-    pub(super) theirs: Manifest,
 }
 
 /// Files are being fetched and written beside. Dropped, it is abandoned.
@@ -216,63 +208,6 @@ impl Drop for Staged {
     }
 }
 
-impl Work {
-    /// The staging directory of the root that the place is below.
-    pub(super) fn beside(&self, place: &Place) -> Result<&OwnedFd, PullError> {
-        let index = self.record.roots.iter().position(|root| *root == place.root);
-        index.and_then(|index| self.beside.get(index)).ok_or_else(over)
-    }
-
-    fn make_beside(&mut self) -> Result<(), PullError> {
-        for root in &self.record.roots {
-            let cannot = |error: io::Error| {
-                PullError::failed(format!("cannot write into {root}/{STAGING}"), error)
-            };
-            let directory = open_root(root).map_err(cannot)?;
-            // Nothing of anybody: no record tells of it.
-            undo::clear(&directory).map_err(cannot)?;
-            step();
-            rustix::fs::mkdirat(&directory, STAGING, Mode::RWXU)
-                .map_err(|error| cannot(error.into()))?;
-            step();
-            let beside = open_directory(&directory, STAGING).map_err(cannot)?;
-            try_exchange(&beside).map_err(|error| {
-                let what = format!("the file system of {root} cannot exchange two files");
-                PullError::failed(what, error)
-            })?;
-            self.beside.push(beside);
-        }
-        Ok(())
-    }
-
-    /// Makes what is beside durable, and says so in the record.
-    fn seal(&mut self, steps: Vec<Step>) -> Result<(), PullError> {
-        let mut missing = BTreeSet::new();
-        for step in &steps {
-            find_missing_directories(step, &mut missing)?;
-        }
-        // In this order parents come first.
-        self.record.made = missing.into_iter().collect();
-        for (beside, root) in self.beside.iter().zip(&self.record.roots) {
-            let cannot = |error| PullError::failed(format!("cannot write below {root}"), error);
-            // One call for all files; an error of any of them is told by it.
-            rustix::fs::syncfs(beside).map_err(cannot)?;
-        }
-        self.record.steps = steps;
-        self.record.stage = Stage::Swapping;
-        self.shelf.save(&self.record)
-    }
-
-    /// Removes what lies beside. What cannot be removed now, [`super::recover`] tries again.
-    pub(super) fn abandon(self) {
-        let Self { shelf, record, beside, .. } = self;
-        drop(beside);
-        if undo::clear_all(&record).is_ok() {
-            let _ = shelf.remove();
-        }
-    }
-}
-
 impl Setup {
     /// What is to be in the file.
     fn merge(
@@ -357,46 +292,6 @@ fn local(change: &Change, own: &Rules) -> Result<Option<(Identity, Vec<u8>)>, Pu
     if same { Ok(Some((identity, content))) } else { Err(changed()) }
 }
 
-/// Directories on the way to the file that are not there yet.
-fn find_missing_directories(step: &Step, found: &mut BTreeSet<Place>) -> Result<(), PullError> {
-    let place = &step.place;
-    let cannot = |error: io::Error| unreachable(&place.path(), error);
-    let mut directory = open_root(&place.root).map_err(cannot)?;
-    for (depth, name) in place.directories.iter().enumerate() {
-        if look(&directory, name).map_err(cannot)?.is_some() {
-            directory = open_directory(&directory, name).map_err(cannot)?;
-            continue;
-        }
-        if step.new.is_none() {
-            return Err(changed_meanwhile(&place.path()));
-        }
-        let missing = place.directories.iter().enumerate().skip(depth);
-        for (depth, name) in missing {
-            let directories = place.directories.iter().take(depth).cloned().collect();
-            let (root, name) = (place.root.clone(), name.clone());
-            found.insert(Place { root, directories, name });
-        }
-        break;
-    }
-    Ok(())
-}
-
-/// Whether this file system exchanges files: better known before than after the first one.
-fn try_exchange(beside: &OwnedFd) -> io::Result<()> {
-    let create = |name| {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(beside, name, flags, Mode::RUSR).map(drop)
-    };
-    step();
-    create("one")?;
-    create("other")?;
-    step();
-    exchange((beside, "one"), (beside, "other"))?;
-    rustix::fs::unlinkat(beside, "one", AtFlags::empty())?;
-    step();
-    Ok(rustix::fs::unlinkat(beside, "other", AtFlags::empty())?)
-}
-
 /// Writes a new file with its mode and owner.
 fn write(
     directory: &OwnedFd,
@@ -424,14 +319,4 @@ fn write(
 fn cannot_write(path: &str, error: impl Into<io::Error>) -> PullError {
     let what = format!("cannot write the new {} with its mode and owner", printable(path));
     PullError::failed(what, error)
-}
-
-fn unreachable(path: &str, error: io::Error) -> PullError {
-    let what = format!("cannot reach {} without following links", printable(path));
-    PullError::failed(what, error)
-}
-
-/// After an error, nothing more is done.
-pub(super) fn over() -> PullError {
-    PullError::Refused("this pull is over".to_owned())
 }

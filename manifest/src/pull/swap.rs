@@ -10,9 +10,9 @@ use rustix::fs::{Gid, Mode, Uid};
 use super::place::{Identity, Place, exchange, move_to, open_directory};
 use super::plan::LARGEST;
 use super::record::{Record, Shelf, Stage, Step};
-use super::stage::{Work, over};
 use super::step::step;
 use super::undo::{self, RolledBack};
+use super::work::{Work, over};
 use super::{PullError, changed_meanwhile};
 use crate::{Manifest, compare, printable};
 
