@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use vipward_core::{Digest, Input, Inventory};
-use vipward_manifest::{Manifest, Outside, Scanner};
+use vipward_manifest::{Manifest, Outside, Scanner, Seen, Watch};
 
 use super::{Consistency, Known, Peers, Settings, commands};
 
@@ -18,6 +18,8 @@ pub(super) const REQUESTS: usize = 16;
 const EVERY: Duration = Duration::from_secs(10);
 /// How often it is asked whether the balancer was reloaded.
 const RELOADED: Duration = Duration::from_millis(500);
+/// How soon the thread that watches notices that nobody listens.
+const WATCH: Duration = Duration::from_secs(1);
 /// So many names are told in a sentence.
 const NAMED: usize = 3;
 
@@ -54,6 +56,7 @@ pub(super) async fn run<P: Peers>(
             }
         };
         let mut scanner = Some(Scanner::new((*rules).clone()));
+        let mut watch = watch(&rules);
         let mut waiting: Vec<Request> = Vec::new();
         loop {
             while let Ok(request) = requests.try_recv() {
@@ -80,7 +83,7 @@ pub(super) async fn run<P: Peers>(
             for request in waiting.drain(..) {
                 let _ = request.reply.send(Arc::clone(&known)); // Gone if it gave up waiting.
             }
-            match pause(back, &mut requests, &mut waiting, &mut changes).await {
+            match pause(back, &mut requests, &mut waiting, (&mut changes, &mut watch)).await {
                 Some((back, Why::Again)) => scanner = Some(back),
                 Some((_, Why::Settings)) => break,
                 None => return,
@@ -103,7 +106,7 @@ async fn pause(
     scanner: Scanner,
     requests: &mut mpsc::Receiver<Request>,
     waiting: &mut Vec<Request>,
-    changes: &mut tokio::sync::watch::Receiver<Arc<Settings>>,
+    (changes, seen): (&mut watch::Receiver<Arc<Settings>>, &mut mpsc::Receiver<()>),
 ) -> Option<(Scanner, Why)> {
     let until = Instant::now() + EVERY;
     let mut scanner = Some(scanner);
@@ -114,6 +117,8 @@ async fn pause(
                 waiting.push(request?);
                 return Some((scanner?, Why::Again));
             }
+            // Without a watcher there is the period.
+            Some(()) = seen.recv() => return Some((scanner?, Why::Again)),
             changed = changes.changed() => {
                 changed.ok()?;
                 return Some((scanner?, Why::Settings));
@@ -131,6 +136,33 @@ async fn pause(
             }
         }
     }
+}
+
+/// Watches the files from a thread of its own, for as long as the receiver lives.
+fn watch(rules: &vipward_manifest::Settings) -> mpsc::Receiver<()> {
+    let (seen, changes) = mpsc::channel(1);
+    let patterns = rules.files.clone();
+    let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+        let mut watch = Watch::new(patterns);
+        let mut told = None;
+        while !seen.is_closed() {
+            if watch.limited() != told.as_deref() {
+                told = watch.limited().map(str::to_owned);
+                if let Some(why) = &told {
+                    tracing::warn!("changes of files may be seen {EVERY:?} late: {why}");
+                }
+            }
+            match watch.wait(WATCH) {
+                // One that waits already stands for this one, too.
+                Seen::Change => drop(seen.try_send(())),
+                Seen::Nothing => {}
+            }
+        }
+    });
+    if let Err(error) = started {
+        tracing::warn!("changes of files may be seen {EVERY:?} late: no thread: {error}");
+    }
+    changes
 }
 
 async fn scan(scanner: Option<Scanner>, outside: Outside) -> Option<(Scanner, Outside, Manifest)> {
