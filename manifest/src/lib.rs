@@ -24,6 +24,7 @@ mod settings;
 mod stamp;
 mod unified;
 mod walk;
+mod watch;
 
 pub use compare::*;
 pub use content::{Refused, content};
@@ -36,3 +37,4 @@ pub use rules::Rules as Declared;
 pub use scan::Scanner;
 pub use settings::{Mistake, Settings, Wanted};
 pub use unified::*;
+pub use watch::{Seen, Watch};

@@ -282,3 +282,6 @@ impl Entry {
         Self { problem: Some(why), digest_only: true, ..Self::new(digest, 0) }
     }
 }
+
+#[cfg(test)]
+mod tests;

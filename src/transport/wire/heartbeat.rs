@@ -23,8 +23,9 @@ pub(super) struct Beat {
     up_for_us: u64,
     standing: StandingWord,
     digest: String,
-    /// Of the part that witnesses have too.
-    shared: String,
+    /// Of the part that witnesses have too; absent where it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reference: Option<Mark>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,7 +80,7 @@ impl Beat {
             up_for_us: micros(beat.up_for),
             standing: beat.standing.into(),
             digest: beat.digest.to_string(),
-            shared: beat.shared.to_string(),
+            shared: (beat.shared != beat.digest).then(|| beat.shared.to_string()),
             reference: beat.reference.map(Mark::encode),
             admissions: Pass::encode_all(&beat.admissions, names)?,
             preflight_ok: beat.preflight_ok,
@@ -105,7 +106,7 @@ impl Beat {
             up_for: Duration::from_micros(self.up_for_us),
             standing: self.standing.into(),
             digest: digest(&self.digest)?,
-            shared: digest(&self.shared)?,
+            shared: digest(self.shared.as_ref().unwrap_or(&self.digest))?,
             reference: self.reference.map(Mark::decode).transpose()?,
             admissions: Pass::decode_known(self.admissions, names)?,
             preflight_ok: self.preflight_ok,
