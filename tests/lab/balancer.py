@@ -79,8 +79,9 @@ class Files:
     def digest(self):
         """Of everything declared, lines that name the node left out."""
         sealed = hashlib.sha256()
-        for path in sorted([self.root / "nginx.conf", *(self.root / "conf.d").glob("*"), *(self.root / "ssl").glob("*")]):
-            sealed.update(self.of_file(path))
+        for path in sorted([self.root / "nginx.conf", *(self.root / "conf.d").iterdir(), *(self.root / "ssl").iterdir()]):
+            if not path.name.startswith(".vipward"):  # What a repair keeps beside the files, which no program reads.
+                sealed.update(self.of_file(path))
         return sealed.hexdigest()[:12]
 
     def of_file(self, path):
@@ -127,10 +128,11 @@ class Truth:
         at, loads, files = now(), host.files.loads(), host.files.digest()
         if loads != host.files.loads():
             return  # In the middle of a load; the next look is soon.
-        before = self.seen.get(host.name, (0, None))
-        loaded = files if loads != before[0] else before[1]
-        self.seen[host.name] = (loads, loaded)
-        state = {"files": files, "loaded": loaded if host.nginx.running() else None}
+        before = self.seen.get(host.name, (0, None, None))
+        process = host.nginx.process.pid if host.nginx.running() else None
+        loaded = files if loads != before[0] else before[1] if process == before[2] else None
+        self.seen[host.name] = (loads, loaded, process)
+        state = {"files": files, "loaded": loaded}
         if self.last.get(host.name) != state:
             self.last[host.name] = state
             self.lines.write(at=at, node=host.name, **state)

@@ -36,6 +36,13 @@ def comes_back_different(lab):
     return absent, leader, back
 
 
+def leads_with_its_files(leader):
+    """The master's operator lets Nginx load what he changed; waits until that is the reference."""
+    changed = now()
+    leader.reload_nginx()
+    wait_until(f"what {leader} has is the reference", lambda: leader.journal("reference-set", since=changed, by=leader.name))
+
+
 def becomes(node, *standings):
     """Waits until the node has one of these standings."""
     return wait_until(f"{node} becomes {' or '.join(standings)}", lambda: is_one_of(node.status(), standings))
