@@ -36,9 +36,13 @@ pub enum Aspect {
     Hidden,
     /// Its content.
     Content,
-    /// Perhaps its content too: the one digest of an entry does not tell, as another aspect
-    /// differs as well.
-    PerhapsContent,
+    /// It was removed, but the balancer still has it loaded.
+    Removed {
+        /// On this node.
+        here: bool,
+        /// On the other.
+        there: bool,
+    },
     /// Its permission bits.
     Mode {
         /// On this node.
@@ -88,6 +92,8 @@ pub enum Aspect {
 pub fn compare(own: &Manifest, theirs: &Manifest) -> Vec<Difference> {
     let names: BTreeSet<&EntryName> = own.entries.keys().chain(theirs.entries.keys()).collect();
     let kind = |name: &EntryName| match (own.entries.get(name), theirs.entries.get(name)) {
+        (Some(here), None) if is_removed(here) => Some(removed(true, false)),
+        (None, Some(there)) if is_removed(there) => Some(removed(false, true)),
         (Some(_), None) => Some(Kind::OnlyHere),
         (None, Some(_)) => Some(Kind::OnlyThere),
         (Some(here), Some(there)) => aspects(here, there).map(Kind::Differs),
@@ -98,9 +104,22 @@ pub fn compare(own: &Manifest, theirs: &Manifest) -> Vec<Difference> {
     names.into_iter().filter_map(difference).collect()
 }
 
+/// An entry without facts that is not applied is that of a file which is no longer there.
+pub(crate) fn is_removed(entry: &Entry) -> bool {
+    entry.unapplied && entry.file.is_none() && entry.problem.is_none()
+}
+
+fn removed(here: bool, there: bool) -> Kind {
+    Kind::Differs(vec![Aspect::Removed { here, there }])
+}
+
 fn aspects(here: &Entry, there: &Entry) -> Option<Vec<Aspect>> {
     if here.digest == there.digest && here.unapplied == there.unapplied {
         return None;
+    }
+    if is_removed(here) || is_removed(there) {
+        let (here, there) = (is_removed(here), is_removed(there));
+        return Some(vec![Aspect::Removed { here, there }]);
     }
     if here.digest_only || there.digest_only {
         return Some(vec![Aspect::Hidden]);
@@ -114,8 +133,10 @@ fn aspects(here: &Entry, there: &Entry) -> Option<Vec<Aspect>> {
         if let (Some(here), Some(there)) = (&here.file, &there.file) {
             compare_facts(here, there, &mut aspects);
         }
-        aspects
-            .insert(0, if aspects.is_empty() { Aspect::Content } else { Aspect::PerhapsContent });
+        if aspects.is_empty() {
+            // No file; or the peer's facts are not what its digest is of.
+            aspects.push(Aspect::Content);
+        }
     }
     if here.unapplied != there.unapplied {
         aspects.push(Aspect::Unapplied { here: here.unapplied, there: there.unapplied });
@@ -124,6 +145,9 @@ fn aspects(here: &Entry, there: &Entry) -> Option<Vec<Aspect>> {
 }
 
 fn compare_facts(here: &FileFacts, there: &FileFacts, aspects: &mut Vec<Aspect>) {
+    if here.content != there.content {
+        aspects.push(Aspect::Content);
+    }
     if here.mode != there.mode {
         aspects.push(Aspect::Mode { here: here.mode, there: there.mode });
     }
@@ -182,7 +206,12 @@ impl Aspect {
         Some(match self {
             Self::Hidden => return None,
             Self::Content => "content".to_owned(),
-            Self::PerhapsContent => "perhaps its content".to_owned(),
+            Self::Removed { here: a, there: b } => {
+                format!(
+                    "removed, but still loaded by the balancer on {}",
+                    which(*a, *b, here, there)
+                )
+            }
             Self::Mode { here: a, there: b } => {
                 format!("mode {a:04o} on {here}, {b:04o} on {there}")
             }
@@ -196,12 +225,7 @@ impl Aspect {
                 format!("{} on {here}, {} on {there}", link_words(a), link_words(b))
             }
             Self::Unapplied { here: a, there: b } => {
-                let node = match (a, b) {
-                    (true, false) => here,
-                    (false, true) => there,
-                    (true, true) | (false, false) => "both",
-                };
-                format!("on disk but not loaded by the balancer on {node}")
+                format!("on disk but not loaded by the balancer on {}", which(*a, *b, here, there))
             }
             Self::Unreadable { here: a, there: b } => {
                 let told = [(here, a), (there, b)].map(|(node, problem)| {
@@ -211,6 +235,15 @@ impl Aspect {
                 told.into_iter().flatten().collect::<Vec<_>>().join("; ")
             }
         })
+    }
+}
+
+/// The node that it is true of.
+fn which<'a>(a: bool, b: bool, here: &'a str, there: &'a str) -> &'a str {
+    match (a, b) {
+        (true, false) => here,
+        (false, true) => there,
+        (true, true) | (false, false) => "both",
     }
 }
 
@@ -228,7 +261,7 @@ mod tests {
 
     fn entry(digest: u8) -> Entry {
         let file = FileFacts {
-            content: Hash::default(),
+            content: Hash([digest; 32]),
             mode: 0o644,
             owner: "root".into(),
             group: "root".into(),
@@ -261,7 +294,33 @@ mod tests {
 
     #[test]
     fn says_in_what_an_entry_differs() {
-        let table: [(Option<Entry>, Option<Entry>, &[&str]); 12] = [
+        let removed = || with(entry(1), |entry| (entry.file, entry.unapplied) = (None, true));
+        let same_content = |mode| {
+            with(entry(2), |entry| {
+                (facts(entry).content, facts(entry).mode) = (Hash([1; 32]), mode);
+            })
+        };
+        let table: [(Option<Entry>, Option<Entry>, &[&str]); 16] = [
+            (
+                Some(entry(1)),
+                Some(same_content(0o600)),
+                &["file /etc/x differs: mode 0644 on a, 0600 on b"],
+            ),
+            (
+                Some(removed()),
+                None,
+                &["file /etc/x differs: removed, but still loaded by the balancer on a"],
+            ),
+            (
+                None,
+                Some(removed()),
+                &["file /etc/x differs: removed, but still loaded by the balancer on b"],
+            ),
+            (
+                Some(removed()),
+                Some(entry(1)),
+                &["file /etc/x differs: removed, but still loaded by the balancer on a"],
+            ),
             (Some(entry(1)), Some(entry(1)), &[]),
             (Some(entry(1)), None, &["file /etc/x is only on a"]),
             (None, Some(entry(1)), &["file /etc/x is only on b"]),
@@ -269,22 +328,22 @@ mod tests {
             (
                 Some(entry(1)),
                 Some(with(entry(2), |entry| facts(entry).mode = 0o600)),
-                &["file /etc/x differs: perhaps its content; mode 0644 on a, 0600 on b"],
+                &["file /etc/x differs: content; mode 0644 on a, 0600 on b"],
             ),
             (
                 Some(entry(1)),
                 Some(with(entry(2), |entry| facts(entry).owner = "www\x1b".to_owned())),
-                &["file /etc/x differs: perhaps its content; owner root on a, www\\x1b on b"],
+                &["file /etc/x differs: content; owner root on a, www\\x1b on b"],
             ),
             (
                 Some(entry(1)),
                 Some(with(entry(2), |entry| facts(entry).group = "adm".to_owned())),
-                &["file /etc/x differs: perhaps its content; group root on a, adm on b"],
+                &["file /etc/x differs: content; group root on a, adm on b"],
             ),
             (
                 Some(with(entry(1), |entry| facts(entry).link = Some("../y".to_owned()))),
                 Some(entry(2)),
-                &["file /etc/x differs: perhaps its content; a link to ../y on a, no link on b"],
+                &["file /etc/x differs: content; a link to ../y on a, no link on b"],
             ),
             (
                 Some(with(entry(1), |entry| entry.unapplied = true)),

@@ -124,7 +124,7 @@ fn sides(aspect: &Aspect) -> Option<(String, String)> {
         Aspect::Link { here, there } => Some((link(here), link(there))),
         Aspect::Hidden
         | Aspect::Content
-        | Aspect::PerhapsContent
+        | Aspect::Removed { .. }
         | Aspect::Unapplied { .. }
         | Aspect::Unreadable { .. } => None,
     }

@@ -67,13 +67,6 @@ impl Patterns {
         self.wanted.is_match(path) && !self.unwanted.is_match(path) && !is_staged(path)
     }
 
-    /// The fixed directory of the pattern that a file of this path matches.
-    pub(crate) fn root_of(&self, path: &Path) -> Option<&Path> {
-        let root = self.roots.iter().find(|root| path.starts_with(root))?;
-        let root = if root == path { root.parent()? } else { root };
-        self.matches(path).then_some(root)
-    }
-
     /// Where to look: directories, and files whose whole path is given.
     #[must_use]
     pub fn roots(&self) -> &[PathBuf] {
@@ -82,6 +75,10 @@ impl Patterns {
 
     /// Whether something below this directory may match.
     pub(crate) fn may_hold(&self, directory: &Path) -> bool {
+        if directory.file_name().is_some_and(|name| name == STAGING) {
+            // Files of a pull that are not in their place.
+            return false;
+        }
         let above = |root: &PathBuf| root.starts_with(directory);
         (self.towards.is_match(directory) || self.roots.iter().any(above))
             && !self.pruned.is_match(directory)
@@ -262,7 +259,8 @@ mod tests {
 
     #[test]
     fn where_not_to_look() {
-        let rows: [(&[&str], &str, bool); 8] = [
+        let rows: [(&[&str], &str, bool); 9] = [
+            (&["/etc/nginx/**/*"], "/etc/nginx/.vipward-pull", false),
             (&["/etc/nginx/*.conf"], "/etc/nginx/conf.d", false),
             (&["/etc/nginx/*/*.conf"], "/etc/nginx/conf.d", true),
             (&["/etc/nginx/*/*.conf"], "/etc/nginx/conf.d/deep", false),

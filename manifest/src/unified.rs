@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline, group_diff_ops};
 
+use crate::lines::{lines, split_break};
 use crate::printable::printable_bytes;
-use crate::rules::{Rules, lines, split_break};
-use crate::{Aspect, Difference, Kind};
+use crate::{Aspect, Difference, Kind, Rules};
 
 /// Unchanged lines shown around a change.
 const CONTEXT: usize = 3;
@@ -141,9 +141,9 @@ pub struct Nodes<'a> {
     /// The other node's.
     pub there: &'a str,
     /// Which lines this node drops.
-    pub own: &'a dyn Rules,
+    pub own: &'a Rules,
     /// Which lines the other drops: the same rules with its own variables.
-    pub theirs: &'a dyn Rules,
+    pub theirs: &'a Rules,
 }
 
 impl DiffDocument {
@@ -188,7 +188,9 @@ impl Difference {
         match &self.kind {
             Kind::OnlyHere | Kind::OnlyThere => true,
             Kind::Differs(aspects) => {
-                aspects.contains(&Aspect::Content) || aspects.contains(&Aspect::PerhapsContent)
+                let shows =
+                    |aspect: &Aspect| matches!(aspect, Aspect::Content | Aspect::Removed { .. });
+                aspects.iter().any(shows)
             }
         }
     }
@@ -227,11 +229,11 @@ impl std::hash::Hash for Numbered<'_> {
 }
 
 /// The lines that are compared, and how many are not.
-fn compared<'a>(content: &'a [u8], rules: &dyn Rules) -> (Vec<Numbered<'a>>, usize) {
+fn compared<'a>(content: &'a [u8], rules: &Rules) -> (Vec<Numbered<'a>>, usize) {
     let mut ignored = 0;
     let mut kept = Vec::new();
     for (index, line) in lines(content).enumerate() {
-        if rules.drops(split_break(line).0) {
+        if rules.drops(line) {
             ignored += 1;
         } else {
             kept.push(Numbered { number: index + 1, line });

@@ -46,8 +46,8 @@ impl<P: Peers> Consistency<P> {
         let nodes = Nodes {
             here: settings.name(settings.me),
             there: settings.name(with),
-            own: &*own.scanned,
-            theirs: &there,
+            own: &own.scanned.rules,
+            theirs: &there.rules,
         };
         let mut document = DiffDocument::new(&nodes);
         let mut fetched = 0;

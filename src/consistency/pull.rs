@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use vipward_core::NodeId;
+use vipward_manifest::Hash;
 use vipward_manifest::pull::{
     Plan, PullError, Recovered, RolledBack, Setup, Staging, Substitutions, Swapped, recover,
     settled,
 };
-use vipward_manifest::{Hash, Variables};
 
 use super::{Consistency, Known, Peers, REPAIR, Settings, commands};
 
@@ -39,14 +39,17 @@ impl<P: Peers> Consistency<P> {
             return Err(format!("the configuration of {name} has just changed; it is tried again"));
         }
         let own = self.scan_now().await?;
-        let rules = Arc::new(settings.rules(from)?);
+        let substitutions = match (settings.variables(from), settings.variables(settings.me)) {
+            (Some(theirs), Some(own)) => Substitutions::new(theirs, own),
+            (None, _) | (_, None) => Substitutions::default(),
+        };
         let setup = Setup {
             state,
-            own: Arc::clone(&own.scanned) as Arc<_>,
-            theirs: rules,
-            substitutions: substitutions(&settings, from),
+            settings: Arc::clone(&own.scanned),
+            theirs: settings.rules(from)?.rules,
+            substitutions,
         };
-        let plan = Plan::new(&own.manifest, &theirs, &*own.scanned).map_err(|it| it.to_string())?;
+        let plan = Plan::new(&own.manifest, &theirs, &own.scanned).map_err(|it| it.to_string())?;
         let mut staging = blocking(move || Staging::begin(plan, setup)).await?;
         for wanted in staging.wanted() {
             let content = self.peers.content(from, &wanted.name, wanted.digest).await?;
@@ -158,15 +161,6 @@ fn displaced(back: &RolledBack) -> String {
             files.join(", ")
         ),
     }
-}
-
-fn substitutions(settings: &Settings, from: NodeId) -> Substitutions {
-    let of = |variables: Option<&Variables>| {
-        let links = variables.iter().flat_map(|it| &it.links).map(ToString::to_string);
-        (variables.map(|it| it.node.clone()).unwrap_or_default(), links.collect::<Vec<_>>())
-    };
-    let (theirs, own) = (of(settings.variables(from)), of(settings.variables(settings.me)));
-    Substitutions::new((&theirs.0, &theirs.1), (&own.0, &own.1))
 }
 
 /// On a thread that may wait for a disk.

@@ -26,8 +26,7 @@ use super::wire::{Asked, Chunk, MAX_CHUNK, ManifestRefusal, Page};
 /// So long a page or a chunk may take: files may lie on a slow disk.
 pub(super) const SERVE_TIME: Duration = Duration::from_secs(5);
 
-/// So many requests of one peer may wait at once. With 64 KiB each, all peers together stay far
-/// below a megabyte or two.
+/// So many requests of one peer may wait at once: with 64 KiB each, a quarter of a mebibyte.
 const WAITING_PER_PEER: usize = 4;
 
 /// So many requests may wait for the main runtime, of all peers.

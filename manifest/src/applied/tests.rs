@@ -230,7 +230,7 @@ impl Drop for Nginx {
 fn names(manifest: &Manifest) -> Vec<String> {
     let name = |name: &EntryName| match name {
         EntryName::File(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
-        other => format!("{other:?}"),
+        EntryName::Shared | EntryName::Command(_) | EntryName::Package(_) => format!("{name:?}"),
     };
     manifest.unapplied().map(name).collect()
 }

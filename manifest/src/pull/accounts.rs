@@ -13,8 +13,8 @@ pub(super) struct Accounts {
 
 impl Accounts {
     pub(super) fn read() -> io::Result<Self> {
-        let users = parse(&fs::read_to_string("/etc/passwd")?);
-        let groups = parse(&fs::read_to_string("/etc/group")?);
+        let users = parse(&String::from_utf8_lossy(&fs::read("/etc/passwd")?));
+        let groups = parse(&String::from_utf8_lossy(&fs::read("/etc/group")?));
         Ok(Self { users, groups })
     }
 

@@ -7,41 +7,25 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::{Plan, PullError, STAGING, Setup, Staging, Substitutions, Swapped};
-use crate::rules::{Rules, lines};
-use crate::{Entry, EntryName, FileFacts, Hash, Manifest};
+use crate::{EntryName, Manifest, Outside, Rules, Scanner, Settings, Variables, Wanted};
 
-/// One pattern: everything below `root`. Lines that begin with `#node` are dropped, `*.key` never
-/// travels.
-pub(super) struct TestRules {
-    root: String,
+/// Everything below a directory. Lines that begin with `#node` are dropped, `*.key` never travels.
+fn settings(tree: &str, node: &str) -> Settings {
+    let wanted = Wanted {
+        files: vec![format!("{tree}/**/*")],
+        ignore: vec!["^#node".to_owned()],
+        digest_only: Vec::new(),
+        pid_file: None,
+        variables: Variables { node: node.to_owned(), links: Vec::new() },
+    };
+    Settings::parse(&wanted).unwrap()
 }
 
-impl TestRules {
-    pub(super) fn new(root: &str) -> Self {
-        Self { root: root.to_owned() }
-    }
-}
-
-impl Rules for TestRules {
-    fn root_of(&self, path: &str) -> Option<String> {
-        path.starts_with(&format!("{}/", self.root)).then(|| self.root.clone())
-    }
-    fn is_digest_only(&self, path: &str) -> bool {
-        path.ends_with(".key")
-    }
-    fn drops(&self, line: &[u8]) -> bool {
-        line.starts_with(b"#node")
-    }
-    fn digest(&self, content: &[u8], facts: &FileFacts) -> Hash {
-        let mut hash = Sha256::new();
-        lines(content).filter(|line| !self.drops(line)).for_each(|line| hash.update(line));
-        hash.update(format!("{facts:?}"));
-        Hash(hash.finalize().into())
-    }
+pub(super) fn rules() -> Rules {
+    settings("/x", "lb-b").rules
 }
 
 /// A file or a link, as it is on disk, in everything that a rollback has to bring back.
@@ -101,47 +85,32 @@ impl World {
         self.own().to_str().unwrap().to_owned()
     }
 
-    pub(super) fn rules(&self) -> Arc<dyn Rules> {
-        Arc::new(TestRules::new(&self.root()))
+    pub(super) fn settings(&self) -> Settings {
+        settings(&self.root(), "lb-b")
     }
 
     pub(super) fn setup(&self) -> Setup {
-        let substitutions = Substitutions::new(("lb-a", &[]), ("lb-b", &[]));
-        Setup { state: self.state(), own: self.rules(), theirs: self.rules(), substitutions }
+        let variables = |node: &str| Variables { node: node.to_owned(), links: Vec::new() };
+        let substitutions = Substitutions::new(&variables("lb-a"), &variables("lb-b"));
+        let settings = Arc::new(self.settings());
+        Setup { state: self.state(), settings, theirs: rules(), substitutions }
     }
 
     /// Entries of a tree, all named as if they were this node's.
     pub(super) fn scan(&self, tree: &Path) -> Manifest {
-        let mut manifest = Manifest::default();
-        for (path, kept) in files(tree) {
-            let full = tree.join(&path);
-            let link = fs::read_link(&full).ok().map(|text| text.to_str().unwrap().to_owned());
-            let content = fs::read(&full).unwrap_or_default();
-            let mode = fs::metadata(&full).map_or(0, |found| found.mode() & 0o7777);
-            let facts = FileFacts {
-                content: crate::Hash::default(),
-                mode,
-                owner: kept.owner.0.to_string(),
-                group: kept.owner.1.to_string(),
-                link,
-            };
-            let name = format!("{}/{path}", self.root());
-            let entry = Entry {
-                digest: self.rules().digest(&content, &facts),
-                size: content.len() as u64,
-                digest_only: name.ends_with(".key"),
-                unapplied: false,
-                problem: None,
-                file: Some(facts),
-            };
-            manifest.entries.insert(EntryName::File(name), entry);
-        }
-        manifest
+        let tree = tree.to_str().unwrap();
+        let manifest = Scanner::new(settings(tree, "lb-b")).scan(&Outside::default());
+        let named = |name: EntryName| match name {
+            EntryName::File(path) => EntryName::File(path.replacen(tree, &self.root(), 1)),
+            name @ (EntryName::Shared | EntryName::Command(_) | EntryName::Package(_)) => name,
+        };
+        let entries = manifest.entries.into_iter().map(|(name, entry)| (named(name), entry));
+        Manifest { entries: entries.collect() }
     }
 
     pub(super) fn plan(&self) -> Plan {
         let (own, theirs) = (self.scan(&self.own()), self.scan(&self.theirs()));
-        Plan::new(&own, &theirs, &*self.rules()).unwrap()
+        Plan::new(&own, &theirs, &self.settings()).unwrap()
     }
 
     /// What the other node sends as the file.

@@ -13,6 +13,16 @@ use crate::compare;
 /// How the pull ends that is killed on its way.
 const WAYS: [&str; 3] = ["commit", "rollback", "rollback after reload"];
 
+/// What the example's pull replaces or removes, and keeps.
+const REPLACED: [&str; 6] = [
+    "changed",
+    "conf.d/old.conf",
+    "linked",
+    "nginx.conf",
+    "sites-available/shop",
+    "sites-enabled/gone",
+];
+
 /// Stands for the balancer: which tree it has loaded.
 fn load(world: &World, tree: &str) {
     fs::write(world.base.join("loaded"), tree).unwrap();
@@ -83,6 +93,16 @@ fn assert_whole(world: &World, before: &Before, what: &str) -> &'static str {
     }
     let tree = if old { "old" } else { "new" };
     world.assert_clean();
+    if new {
+        let kept = world.state().join("pull/previous/files");
+        let kept = files(&kept.join(world.root().trim_start_matches('/')));
+        let content = |kept: &Kept| kept.content.clone();
+        for (path, file) in
+            before.files.iter().filter(|(path, _)| REPLACED.contains(&path.as_str()))
+        {
+            assert_eq!(kept.get(path).map(content), Some(file.content.clone()), "{what}: {path}");
+        }
+    }
     let loaded = fs::read_to_string(world.base.join("loaded")).unwrap();
     assert_eq!(loaded, tree, "{what}: the balancer has loaded another tree");
     tree

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::rules::{Rules, lines, split_break};
+use crate::lines::{lines, split_break};
+use crate::{Rules, Variables};
 
 /// What stands for the other node in a line that is dropped, and what for this one.
 #[derive(Clone, Debug, Default)]
@@ -12,11 +13,11 @@ impl Substitutions {
     /// From the other node's name and addresses of links to this one's. Where this node has fewer
     /// links, its last is used.
     #[must_use]
-    pub fn new(theirs: (&str, &[String]), own: (&str, &[String])) -> Self {
-        let mut pairs = vec![(theirs.0.to_owned(), own.0.to_owned())];
-        for (index, link) in theirs.1.iter().enumerate() {
-            if let Some(own) = own.1.get(index).or_else(|| own.1.last()) {
-                pairs.push((link.clone(), own.clone()));
+    pub fn new(theirs: &Variables, own: &Variables) -> Self {
+        let mut pairs = vec![(theirs.node.clone(), own.node.clone())];
+        for (index, link) in theirs.links.iter().enumerate() {
+            if let Some(own) = own.links.get(index).or_else(|| own.links.last()) {
+                pairs.push((link.to_string(), own.to_string()));
             }
         }
         pairs.retain(|(theirs, _)| !theirs.is_empty());
@@ -72,18 +73,17 @@ fn stands_at(line: &[u8], at: usize, value: &str) -> bool {
 pub(super) fn merge(
     fetched: &[u8],
     local: Option<&[u8]>,
-    (theirs, own): (&dyn Rules, &dyn Rules),
+    (theirs, own): (&Rules, &Rules),
     substitutions: &Substitutions,
 ) -> Result<Vec<u8>, String> {
-    let dropped = |rules: &dyn Rules, line: &[u8]| rules.drops(split_break(line).0);
     let Some(local) = local else {
         let line = |line: &[u8]| {
-            if dropped(theirs, line) { substitutions.apply(line) } else { line.to_vec() }
+            if theirs.drops(line) { substitutions.apply(line) } else { line.to_vec() }
         };
         return Ok(lines(fetched).flat_map(line).collect());
     };
-    let kept: Vec<&[u8]> = lines(local).filter(|line| dropped(own, line)).collect();
-    let replaced = lines(fetched).filter(|line| dropped(theirs, line)).count();
+    let kept: Vec<&[u8]> = lines(local).filter(|line| own.drops(line)).collect();
+    let replaced = lines(fetched).filter(|line| theirs.drops(line)).count();
     if kept.len() != replaced {
         return Err(format!(
             "it has {replaced} node-specific lines there and {} here: \
@@ -94,7 +94,7 @@ pub(super) fn merge(
     let mut kept = kept.into_iter();
     let mut merged = Vec::with_capacity(fetched.len());
     for line in lines(fetched) {
-        match if dropped(theirs, line) { kept.next() } else { None } {
+        match if theirs.drops(line) { kept.next() } else { None } {
             Some(own) => {
                 merged.extend_from_slice(split_break(own).0);
                 merged.extend_from_slice(split_break(line).1);
@@ -108,12 +108,15 @@ pub(super) fn merge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pull::fixture::TestRules;
+    use crate::pull::fixture::rules;
 
     fn substitutions() -> Substitutions {
-        let theirs = ["10.0.1.1".to_owned(), "fd00::1".to_owned()];
-        let own = ["10.0.1.2".to_owned()];
-        Substitutions::new(("lb-a", &theirs), ("lb-b", &own))
+        let variables = |node: &str, links: &[&str]| Variables {
+            node: node.to_owned(),
+            links: links.iter().map(|link| link.parse().unwrap()).collect(),
+        };
+        let theirs = variables("lb-a", &["10.0.1.1", "fd00::1"]);
+        Substitutions::new(&theirs, &variables("lb-b", &["10.0.1.2"]))
     }
 
     #[test]
@@ -146,7 +149,7 @@ mod tests {
             ("a\n", Some("#node B1\n"), Err("it has 0 node-specific lines there and 1 here")),
         ] {
             let local = local.map(str::as_bytes);
-            let rules = TestRules::new("/");
+            let rules = rules();
             let found = merge(fetched.as_bytes(), local, (&rules, &rules), &substitutions());
             match (found, expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected.as_bytes()),

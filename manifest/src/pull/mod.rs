@@ -34,6 +34,7 @@ mod stage;
 mod step;
 mod swap;
 mod undo;
+mod work;
 
 use std::io;
 
@@ -99,6 +100,10 @@ mod fault_tests;
 mod fixture;
 #[cfg(test)]
 mod kill_tests;
+#[cfg(test)]
+mod meanwhile_tests;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

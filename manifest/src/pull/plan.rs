@@ -1,11 +1,15 @@
 //! What would make this node equal to the master, or why nothing of this kind would.
 
 use std::fmt;
+use std::path::Path;
 
 use super::STAGING;
 use super::place::Place;
-use crate::rules::Rules;
-use crate::{Aspect, Difference, Entry, EntryName, FileFacts, Hash, Kind, Manifest, compare};
+use crate::compare::is_removed;
+use crate::read::is_named_as_key;
+use crate::{
+    Aspect, Difference, Entry, EntryName, FileFacts, Hash, Kind, Manifest, Settings, compare,
+};
 
 /// Most files of one pull.
 const MOST_FILES: usize = 20_000;
@@ -43,7 +47,7 @@ pub(super) struct Change {
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     /// The content that the entry is about, with its mode and owner.
-    Write { entry: Entry, facts: FileFacts },
+    Write { digest: Hash, size: u64, facts: FileFacts },
     /// A symbolic link to another declared file.
     Link { text: String },
     /// Nothing.
@@ -54,10 +58,10 @@ impl Change {
     /// The content that it needs from the other node.
     pub(super) fn wanted(&self) -> Option<Wanted> {
         match &self.wanted {
-            Action::Write { entry, .. } => Some(Wanted {
+            Action::Write { digest, size, .. } => Some(Wanted {
                 name: EntryName::File(self.path.clone()),
-                digest: entry.digest,
-                size: entry.size,
+                digest: *digest,
+                size: *size,
             }),
             Action::Link { .. } | Action::Remove => None,
         }
@@ -106,9 +110,9 @@ impl Plan {
     /// # Errors
     ///
     /// A plan that cannot make the nodes equal is refused as a whole.
-    pub fn new(own: &Manifest, theirs: &Manifest, rules: &dyn Rules) -> Result<Self, Refusal> {
+    pub fn new(own: &Manifest, theirs: &Manifest, settings: &Settings) -> Result<Self, Refusal> {
         let mut planner =
-            Planner { own, theirs, rules, plan: Self::empty(theirs), refused: vec![] };
+            Planner { own, theirs, settings, plan: Self::empty(theirs), refused: vec![] };
         let differences = compare(own, theirs);
         for difference in &differences {
             if let Err(reason) = planner.take(difference) {
@@ -153,7 +157,7 @@ impl Plan {
 struct Planner<'a> {
     own: &'a Manifest,
     theirs: &'a Manifest,
-    rules: &'a dyn Rules,
+    settings: &'a Settings,
     plan: Plan,
     refused: Vec<(EntryName, String)>,
 }
@@ -176,10 +180,8 @@ impl Planner<'_> {
         let there = self.theirs.entries.get(&difference.name);
         let place = self.place(path)?;
         self.check_entries(path, [here, there])?;
-        if matches!(&difference.kind, Kind::Differs(aspects)
-            if aspects.iter().all(|aspect| matches!(aspect, Aspect::Unapplied { .. })))
-        {
-            // It is on disk already: a reload is all.
+        if is_on_disk(difference) || (there.is_none() && here.is_some_and(is_removed)) {
+            // A reload is all.
             self.plan.follows.push(difference.name.clone());
             return Ok(());
         }
@@ -196,11 +198,15 @@ impl Planner<'_> {
                         }
                         Action::Link { text: text.clone() }
                     }
-                    None => Action::Write { entry: entry.clone(), facts: checked(facts)?.clone() },
+                    None => Action::Write {
+                        digest: entry.digest,
+                        size: entry.size,
+                        facts: checked(entry, facts)?.clone(),
+                    },
                 }
             }
         };
-        let here = here.cloned();
+        let here = here.filter(|entry| !is_removed(entry)).cloned();
         self.plan.changes.push(Change { path: path.to_owned(), place, here, wanted });
         Ok(())
     }
@@ -208,8 +214,8 @@ impl Planner<'_> {
     /// Where the file is: beneath the fixed directory of a declared pattern, whatever a peer says.
     fn place(&self, path: &str) -> Result<Place, String> {
         let components = components(path).ok_or("is no plain absolute path")?;
-        let root = self.rules.root_of(path).ok_or("matches no declared pattern")?;
-        let fixed = self::components(&root).unwrap_or_default();
+        let root = self.root(path).ok_or("matches no declared pattern")?;
+        let fixed = self::components(root).unwrap_or_default();
         let below = components.strip_prefix(fixed.as_slice()).unwrap_or_default();
         let (name, directories) = below.split_last().ok_or("is not below a fixed directory")?;
         if fixed.is_empty() {
@@ -222,11 +228,39 @@ impl Planner<'_> {
         Ok(Place { root: format!("/{}", fixed.join("/")), directories, name: (*name).to_owned() })
     }
 
+    /// The fixed directory of the pattern that the path matches.
+    fn root(&self, path: &str) -> Option<&str> {
+        let path = Path::new(path);
+        let files = &self.settings.files;
+        let root = files.roots().iter().find(|root| path.starts_with(root));
+        let root = root.filter(|_| files.matches(path))?;
+        // A pattern may be the path of a file.
+        let directory = if root == path { root.parent()? } else { root };
+        directory.to_str()
+    }
+
+    /// The link on the way to the file, if there is one on either node: behind it, the file lies
+    /// elsewhere, and may be out of what is declared.
+    fn link_before(&self, path: &str) -> Option<String> {
+        let is_link = |name: &EntryName, manifest: &Manifest| {
+            let facts = manifest.entries.get(name).and_then(|entry| entry.file.as_ref());
+            facts.is_some_and(|facts| facts.link.is_some())
+        };
+        let above = Path::new(path).ancestors().skip(1).filter_map(Path::to_str);
+        let mut names = above.map(|path| EntryName::File(path.to_owned()));
+        let link = names.find(|name| is_link(name, self.own) || is_link(name, self.theirs));
+        link.map(|name| name.words())
+    }
+
     fn check_entries(&self, path: &str, entries: [Option<&Entry>; 2]) -> Result<(), String> {
         let [here, there] = entries;
         let hidden = entries.into_iter().flatten().any(|entry| entry.digest_only);
-        if hidden || self.rules.is_digest_only(path) {
+        let declared = self.settings.digest_only.matches(Path::new(path));
+        if hidden || declared || is_named_as_key(Path::new(path)) {
             return Err("never travels: copy it by hand".to_owned());
+        }
+        if let Some(link) = self.link_before(path) {
+            return Err(format!("lies behind a link, {link}"));
         }
         if there.is_some_and(|entry| entry.problem.is_some()) {
             return Err("could not be read there".to_owned());
@@ -287,7 +321,16 @@ impl Planner<'_> {
     }
 }
 
-fn checked(facts: &FileFacts) -> Result<&FileFacts, String> {
+/// Whether the balancer has only to load it, here or there.
+fn is_on_disk(difference: &Difference) -> bool {
+    let Kind::Differs(aspects) = &difference.kind else { return false };
+    aspects.iter().all(|aspect| matches!(aspect, Aspect::Unapplied { .. }))
+}
+
+fn checked<'a>(entry: &Entry, facts: &'a FileFacts) -> Result<&'a FileFacts, String> {
+    if facts.digest() != entry.digest {
+        return Err("has a digest there that is not that of its parts".to_owned());
+    }
     if facts.mode & LENT_RIGHTS != 0 || facts.mode > 0o7777 {
         return Err(format!("has mode {:04o} there: copy it by hand", facts.mode));
     }

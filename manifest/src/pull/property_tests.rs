@@ -64,7 +64,7 @@ proptest! {
         build(&world.theirs(), "lb-a", &theirs);
         let before = (files(&world.own()), directories(&world.own()));
         let wanted = world.scan(&world.theirs());
-        let plan = Plan::new(&world.scan(&world.own()), &wanted, &*world.rules());
+        let plan = Plan::new(&world.scan(&world.own()), &wanted, &world.settings());
         let swapped = plan.is_ok().then(|| world.swap());
         let changed = match swapped {
             Some(Ok(mut swapped)) => {

@@ -1,43 +1,35 @@
 //! The first half of a pull: everything is written beside, and checked, before anything changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::accounts::Accounts;
 use super::merge::{Substitutions, merge};
-use super::place::{Identity, Place, exchange, look, open_directory, open_root};
+use super::place::Identity;
 use super::plan::{Action, Change, LARGEST, Plan, Wanted};
-use super::record::{Record, Shelf, Stage, Step};
+use super::record::{Record, Shelf, Step};
 use super::step::step;
-use super::{PullError, STAGING, Swapped, changed_meanwhile, swap, undo};
-use crate::rules::Rules;
-use crate::{Entry, EntryName, FileFacts, Manifest, printable};
+use super::work::{Work, over, unreachable};
+use super::{PullError, Swapped, changed_meanwhile, swap};
+use crate::read::has_private_key;
+use crate::{EntryName, FileFacts, Rules, Settings, printable};
 
 /// What a pull needs besides its plan.
 #[derive(Clone)]
 pub struct Setup {
     /// The state directory: of the record, and of the files that a pull replaced.
     pub state: PathBuf,
-    /// The rules with this node's variables.
-    pub own: Arc<dyn Rules>,
-    /// The rules with the other node's variables.
-    pub theirs: Arc<dyn Rules>,
+    /// The settings of this node.
+    pub settings: Arc<Settings>,
+    /// Its rules, with the other node's variables.
+    pub theirs: Rules,
     /// For node-specific lines of files that are new here.
     pub substitutions: Substitutions,
-}
-
-/// A pull under way: its record, and the directories beside the files.
-pub(super) struct Work {
-    pub(super) shelf: Shelf,
-    pub(super) record: Record,
-    /// Of each root of the record, its staging directory.
-    pub(super) beside: Vec<OwnedFd>,
-    pub(super) theirs: Manifest,
 }
 
 /// Files are being fetched and written beside. Dropped, it is abandoned.
@@ -163,14 +155,14 @@ impl Staging {
             return Err(over());
         };
         let slot = index.to_string();
-        let local = local(change, &*self.setup.own)?;
+        let local = local(change, &self.setup.settings.rules)?;
         let beside = work.beside(&change.place)?;
         match &change.wanted {
-            Action::Write { entry, facts } => {
+            Action::Write { facts, .. } => {
                 let missing =
                     || PullError::Refused(format!("{} was not fetched", printable(&change.path)));
                 let content = content.ok_or_else(missing)?;
-                let merged = self.setup.merge(change, (entry, facts), content, local.as_ref())?;
+                let merged = self.setup.merge(change, facts, content, local.as_ref())?;
                 let owner = self.accounts.owner(change, facts, local.as_ref())?;
                 write(beside, &slot, &merged, facts.mode, owner)
                     .map_err(|error| cannot_write(&change.path, error))?;
@@ -216,82 +208,30 @@ impl Drop for Staged {
     }
 }
 
-impl Work {
-    /// The staging directory of the root that the place is below.
-    pub(super) fn beside(&self, place: &Place) -> Result<&OwnedFd, PullError> {
-        let index = self.record.roots.iter().position(|root| *root == place.root);
-        index.and_then(|index| self.beside.get(index)).ok_or_else(over)
-    }
-
-    fn make_beside(&mut self) -> Result<(), PullError> {
-        for root in &self.record.roots {
-            let cannot = |error: io::Error| {
-                PullError::failed(format!("cannot write into {root}/{STAGING}"), error)
-            };
-            let directory = open_root(root).map_err(cannot)?;
-            // Nothing of anybody: no record tells of it.
-            undo::clear(&directory).map_err(cannot)?;
-            step();
-            rustix::fs::mkdirat(&directory, STAGING, Mode::RWXU)
-                .map_err(|error| cannot(error.into()))?;
-            step();
-            let beside = open_directory(&directory, STAGING).map_err(cannot)?;
-            try_exchange(&beside).map_err(|error| {
-                let what = format!("the file system of {root} cannot exchange two files");
-                PullError::failed(what, error)
-            })?;
-            self.beside.push(beside);
-        }
-        Ok(())
-    }
-
-    /// Makes what is beside durable, and says so in the record.
-    fn seal(&mut self, steps: Vec<Step>) -> Result<(), PullError> {
-        let mut missing = BTreeSet::new();
-        for step in &steps {
-            find_missing_directories(step, &mut missing)?;
-        }
-        // In this order parents come first.
-        self.record.made = missing.into_iter().collect();
-        for (beside, root) in self.beside.iter().zip(&self.record.roots) {
-            let cannot = |error| PullError::failed(format!("cannot write below {root}"), error);
-            // One call for all files; an error of any of them is told by it.
-            rustix::fs::syncfs(beside).map_err(cannot)?;
-        }
-        self.record.steps = steps;
-        self.record.stage = Stage::Swapping;
-        self.shelf.save(&self.record)
-    }
-
-    /// Removes what lies beside. What cannot be removed now, [`super::recover`] tries again.
-    pub(super) fn abandon(self) {
-        let Self { shelf, record, beside, .. } = self;
-        drop(beside);
-        if undo::clear_all(&record).is_ok() {
-            let _ = shelf.remove();
-        }
-    }
-}
-
 impl Setup {
     /// What is to be in the file.
     fn merge(
         &self,
         change: &Change,
-        (entry, facts): (&Entry, &FileFacts),
+        facts: &FileFacts,
         content: &[u8],
         local: Option<&(Identity, Vec<u8>)>,
     ) -> Result<Vec<u8>, PullError> {
         let path = printable(&change.path);
-        if self.theirs.digest(content, facts) != entry.digest {
+        if self.theirs.hash(content) != facts.content {
             let sentence = format!("what was fetched as {path} is not what the manifest names");
             return Err(PullError::Refused(sentence));
         }
+        if has_private_key(content) {
+            let sentence = format!("{path} is not fetched: there is a private key in it");
+            return Err(PullError::Refused(sentence));
+        }
+        let own = &self.settings.rules;
         let local = local.filter(|(identity, _)| !identity.is_link());
         let local = local.map(|(_, content)| content.as_slice());
-        let merged = merge(content, local, (&*self.theirs, &*self.own), &self.substitutions)
+        let merged = merge(content, local, (&self.theirs, own), &self.substitutions)
             .map_err(|reason| PullError::Refused(format!("{path} is not fetched: {reason}")))?;
-        if self.own.digest(&merged, facts) != entry.digest {
+        if own.hash(&merged) != facts.content {
             let sentence = format!(
                 "{path} is not fetched: with this node's own lines it would differ from the \
                  other's; copy it by hand"
@@ -328,7 +268,7 @@ impl Accounts {
 }
 
 /// What this node has now, which must be what was compared.
-fn local(change: &Change, own: &dyn Rules) -> Result<Option<(Identity, Vec<u8>)>, PullError> {
+fn local(change: &Change, own: &Rules) -> Result<Option<(Identity, Vec<u8>)>, PullError> {
     let cannot = |error: io::Error| unreachable(&change.path, error);
     let changed = || changed_meanwhile(&change.path);
     let found = match change.place.open() {
@@ -346,50 +286,10 @@ fn local(change: &Change, own: &dyn Rules) -> Result<Option<(Identity, Vec<u8>)>
         None => {
             !identity.is_link()
                 && identity.permissions() == facts.mode
-                && own.digest(&content, facts) == entry.digest
+                && own.hash(&content) == facts.content
         }
     };
     if same { Ok(Some((identity, content))) } else { Err(changed()) }
-}
-
-/// Directories on the way to the file that are not there yet.
-fn find_missing_directories(step: &Step, found: &mut BTreeSet<Place>) -> Result<(), PullError> {
-    let place = &step.place;
-    let cannot = |error: io::Error| unreachable(&place.path(), error);
-    let mut directory = open_root(&place.root).map_err(cannot)?;
-    for (depth, name) in place.directories.iter().enumerate() {
-        if look(&directory, name).map_err(cannot)?.is_some() {
-            directory = open_directory(&directory, name).map_err(cannot)?;
-            continue;
-        }
-        if step.new.is_none() {
-            return Err(changed_meanwhile(&place.path()));
-        }
-        let missing = place.directories.iter().enumerate().skip(depth);
-        for (depth, name) in missing {
-            let directories = place.directories.iter().take(depth).cloned().collect();
-            let (root, name) = (place.root.clone(), name.clone());
-            found.insert(Place { root, directories, name });
-        }
-        break;
-    }
-    Ok(())
-}
-
-/// Whether this file system exchanges files: better known before than after the first one.
-fn try_exchange(beside: &OwnedFd) -> io::Result<()> {
-    let create = |name| {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(beside, name, flags, Mode::RUSR).map(drop)
-    };
-    step();
-    create("one")?;
-    create("other")?;
-    step();
-    exchange((beside, "one"), (beside, "other"))?;
-    rustix::fs::unlinkat(beside, "one", AtFlags::empty())?;
-    step();
-    Ok(rustix::fs::unlinkat(beside, "other", AtFlags::empty())?)
 }
 
 /// Writes a new file with its mode and owner.
@@ -419,14 +319,4 @@ fn write(
 fn cannot_write(path: &str, error: impl Into<io::Error>) -> PullError {
     let what = format!("cannot write the new {} with its mode and owner", printable(path));
     PullError::failed(what, error)
-}
-
-fn unreachable(path: &str, error: io::Error) -> PullError {
-    let what = format!("cannot reach {} without following links", printable(path));
-    PullError::failed(what, error)
-}
-
-/// After an error, nothing more is done.
-pub(super) fn over() -> PullError {
-    PullError::Refused("this pull is over".to_owned())
 }

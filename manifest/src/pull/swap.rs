@@ -10,9 +10,9 @@ use rustix::fs::{Gid, Mode, Uid};
 use super::place::{Identity, Place, exchange, move_to, open_directory};
 use super::plan::LARGEST;
 use super::record::{Record, Shelf, Stage, Step};
-use super::stage::{Work, over};
 use super::step::step;
 use super::undo::{self, RolledBack};
+use super::work::{Work, over};
 use super::{PullError, changed_meanwhile};
 use crate::{Manifest, compare, printable};
 
@@ -135,9 +135,11 @@ impl Work {
         let path = change.place.path();
         let beside = self.beside(&change.place)?;
         let slot = (beside, change.slot.as_str());
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists => changed_meanwhile(&path),
-            _ => PullError::failed(format!("cannot put {} in its place", printable(&path)), error),
+        let failed = |error: io::Error| {
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) {
+                return changed_meanwhile(&path);
+            }
+            PullError::failed(format!("cannot put {} in its place", printable(&path)), error)
         };
         let directory = change.place.open().map_err(failed)?;
         let file = (&directory, change.place.name.as_str());

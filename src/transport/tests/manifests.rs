@@ -1,8 +1,7 @@
-//! Manifests between honest nodes, and what it costs their heartbeats.
+//! Manifests between honest nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::JoinHandle;
 use vipward_manifest::{Entry, EntryName, Hash, Manifest};
@@ -14,16 +13,16 @@ use super::*;
 
 /// What a node's main runtime knows, for a test.
 #[derive(Default)]
-struct Store {
-    manifest: Manifest,
+pub(super) struct Store {
+    pub(super) manifest: Manifest,
     /// Of the manifest, once it was asked for.
     digest: Option<Hash>,
     contents: BTreeMap<EntryName, Vec<u8>>,
     /// Pages and chunks given so far.
-    asked: usize,
+    pub(super) asked: usize,
 }
 
-type Shelf = Arc<Mutex<Store>>;
+pub(super) type Shelf = Arc<Mutex<Store>>;
 
 impl Store {
     fn put(&mut self, name: &EntryName, digest: u8, content: &[u8]) {
@@ -70,13 +69,13 @@ pub(super) fn file(name: &str) -> EntryName {
 }
 
 /// A manifest of so many files, whose names are so long.
-fn files(count: usize, length: usize) -> Manifest {
+pub(super) fn files(count: usize, length: usize) -> Manifest {
     let name = |index| file(&format!("/etc/nginx/{index:0length$}"));
     Manifest { entries: (0..count).map(|index| (name(index), entry(7, index))).collect() }
 }
 
 /// Answers a node's peers until the task is dropped. `before` is called ahead of each answer.
-fn serve(
+pub(super) fn serve(
     mut requests: mpsc::Receiver<ManifestRequest>,
     shelf: &Shelf,
     mut before: impl FnMut(&mut Store) + Send + 'static,
@@ -362,123 +361,6 @@ async fn a_fetch_goes_on_over_another_link_and_ends_with_its_node() {
     assert_eq!(error.problem, FetchProblem::Stopping);
     let error = fetcher.fetch_manifest(B).await.unwrap_err();
     assert_eq!(error.problem, FetchProblem::Stopping);
-}
-
-/// Round trips of heartbeats, in order.
-#[derive(Default)]
-struct Timed(Mutex<Vec<Duration>>, AtomicU64);
-
-impl Observer for Timed {
-    fn round_trip(&self, _: NodeId, _: LinkId, took: Duration) {
-        self.0.lock().unwrap().push(took);
-    }
-
-    fn lost(&self, _: NodeId, _: LinkId) {
-        self.1.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn rejected(&self, _: Rejection) {}
-}
-
-/// What a heartbeat thread hands to the main runtime.
-type Hands = (Fetcher, mpsc::Receiver<ManifestRequest>);
-
-/// From one heartbeat to the next.
-const BEAT: Duration = Duration::from_millis(10);
-
-/// A node on a thread of its own, as in the daemon, which answers heartbeats and, if told to,
-/// sends one each 10 ms. The returned function ends it and tells what CPU time it took.
-fn heartbeat_thread(
-    settings: Settings,
-    beat_to: Option<NodeId>,
-    timed: Arc<Timed>,
-) -> (Hands, impl FnOnce() -> Duration) {
-    let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
-    let (ready, up) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (sender, mut inputs) = mpsc::channel(256);
-            let stats = Arc::new(Stats::new(&settings.link_counts(), Some(timed)));
-            let transport = bind(settings, sender, stats).await.unwrap();
-            ready.send((transport.fetcher(), transport.serve_manifests())).unwrap();
-            let mut tick = tokio::time::interval(BEAT);
-            // Not several at once after a pause: beyond four under way, the next is lost.
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            let mut send = 0;
-            loop {
-                tokio::select! {
-                    _ = &mut ended => break,
-                    _ = tick.tick(), if beat_to.is_some() => {
-                        send += 1;
-                        transport.send(beat_to.unwrap(), &heartbeat(send));
-                    }
-                    Some(input) = inputs.recv() => {
-                        if let Input::Request { id, request: Request::Heartbeat(beat), .. } = input {
-                            transport.answer(id, answer_to(&beat));
-                        }
-                    }
-                }
-            }
-        });
-        super::cost::cpu_time()
-    });
-    let hands = up.recv().unwrap();
-    let end = move || {
-        let _ = end.send(());
-        thread.join().unwrap()
-    };
-    (hands, end)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_mebibytes_delay_no_heartbeat() {
-    let mut settings = pair(1);
-    settings.timeouts.heartbeat = PATIENCE;
-    let timed = Arc::new(Timed::default());
-    // The one that is asked listens before the other's first heartbeat, which else were refused.
-    let of_b = seen_from(&settings, B, 0xb);
-    let ((_, requests), end_b) = heartbeat_thread(of_b, None, Arc::default());
-    let ((fetcher, _), end_a) = heartbeat_thread(settings, Some(B), Arc::clone(&timed));
-    let shelf = Shelf::default();
-    let manifest = files(20_000, 255);
-    let travels: usize =
-        manifest.entries.iter().map(|it| serde_json::to_vec(&it).unwrap().len() + 1).sum();
-    shelf.lock().unwrap().manifest = manifest;
-    drop(serve(requests, &shelf, |_| {}));
-    let take = || std::mem::take(&mut *timed.0.lock().unwrap());
-    let percentiles = |took: &mut Vec<Duration>| {
-        took.sort();
-        (took.len(), took[took.len() / 2], took[took.len() * 99 / 100], took[took.len() - 1])
-    };
-    let hundred = async {
-        while timed.0.lock().unwrap().len() < 100 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(PATIENCE, hundred).await.unwrap();
-    let lost = || timed.1.swap(0, Ordering::Relaxed);
-    let rest = (percentiles(&mut take()), lost());
-    println!("at rest: ((beats, median, p99, longest), lost) {rest:?}");
-
-    let began = tokio::time::Instant::now();
-    let rounds = 3;
-    for _ in 0..rounds {
-        let fetched = fetcher.fetch_manifest(B).await.unwrap();
-        assert_eq!(fetched.manifest, shelf.lock().unwrap().manifest);
-    }
-    let took = began.elapsed();
-    let (mut during, lost) = (take(), lost());
-    let pages = shelf.lock().unwrap().asked;
-    println!("{travels} bytes, {pages} pages in {rounds} fetches, {took:?}");
-    println!("meanwhile: {:?}", (percentiles(&mut during), lost));
-    let (cpu_a, cpu_b) = (end_a(), end_b());
-    println!("CPU of the heartbeat threads: {cpu_a:?} asking, {cpu_b:?} serving");
-    assert!(travels > 15 << 19 && travels < 8 << 20, "{travels}");
-    // Most are answered before the next is sent: the machine may be busy, the links are not.
-    let prompt = during.iter().filter(|took| **took < BEAT).count();
-    let sent = during.len() + usize::try_from(lost).unwrap();
-    assert!(prompt * 2 > sent, "{prompt} of {sent}");
 }
 
 /// The main runtime has several threads: what is fetched there may move between them.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test waits for one input of many")]
 
+mod burden;
 mod cost;
 mod hostile;
 mod links;
