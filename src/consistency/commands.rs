@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use vipward_manifest::{LARGEST_OUTPUT, Outcome, Outside};
+use vipward_manifest::{LARGEST_OUTPUT, Outcome, Outside, printable};
 
 use super::{COMMAND, Settings};
 use crate::program::{self, End, Limits};
 
 /// From being asked to end to being killed.
 const GRACE: Duration = Duration::from_secs(1);
+/// So many lines are told of what a command says that fails.
+const TOLD: usize = 2;
 /// So much is kept of what a package manager or a repair's command says.
 const KEPT: usize = 4 << 10;
 
@@ -40,9 +42,9 @@ async fn output(argv: &[String], kept: usize, within: Duration) -> Outcome<Vec<u
     let (end, said) = program::run(argv, &[], kept, limits, &CancellationToken::new()).await;
     match end {
         End::Exited(status) if status.success() => Ok(said.bytes()),
-        End::Exited(status) => Err(match last_line(&said.text()) {
-            Some(line) => format!("it failed ({status}): {line}"),
-            None => format!("it failed ({status})"),
+        End::Exited(status) => Err(match last_lines(&said.text()) {
+            lines if lines.is_empty() => format!("it failed ({status})"),
+            lines => format!("it failed ({status}): {lines}"),
         }),
         End::Ended(_) => Err(format!("it did not end within {within:?}")),
         End::NotStarted(error) => Err(format!("it could not be run: {error}")),
@@ -55,9 +57,13 @@ pub(super) async fn succeed(argv: &[String], within: Duration) -> Result<(), Str
     done.map(drop).map_err(|why| format!("{}: {why}", argv.join(" ")))
 }
 
-/// What people read last is where the error is.
-fn last_line(text: &str) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
+/// What people read last is where the error is; the very last line often says only that there was
+/// one.
+fn last_lines(text: &str) -> String {
+    let mut lines: Vec<&str> =
+        text.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(TOLD).collect();
+    lines.reverse();
+    printable(&lines.join("; "))
 }
 
 /// The installed version, by whichever package manager knows the package.

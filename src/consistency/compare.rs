@@ -15,20 +15,20 @@ const NAMED: usize = 5;
 const SHOWN: usize = 100;
 
 impl<P: Peers> Consistency<P> {
-    /// For the core: empty where they cannot be compared.
-    pub(super) async fn differences(&self, with: NodeId) -> Differences {
+    /// For the core. `None` where they cannot be compared: the core asks again.
+    pub(super) async fn differences(&self, with: NodeId) -> Option<Differences> {
         let compared = match self.compared(with).await {
             Ok((_, _, differences)) => differences,
             Err(why) => {
                 tracing::warn!("this node's configuration cannot be compared: {why}");
-                return Differences::default();
+                return None;
             }
         };
         let words = |difference: &Difference| difference.name.words().into();
-        Differences {
+        Some(Differences {
             named: compared.iter().take(NAMED).map(words).collect(),
             total: u32::try_from(compared.len()).unwrap_or(u32::MAX),
-        }
+        })
     }
 
     /// For operators: entry by entry, line by line.

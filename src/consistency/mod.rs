@@ -11,6 +11,7 @@
 //! Nothing here decides, and nothing of it is on the failover path: the core hears of digests.
 //! Files are read on threads that may block; the crate `vipward-manifest` does that.
 
+mod changes;
 mod commands;
 mod compare;
 mod pull;
@@ -147,7 +148,7 @@ impl<P: Peers> Consistency<P> {
         while let Some(order) = orders.recv().await {
             let input = match order {
                 Order::Compare { with } => {
-                    let differences = self.differences(with).await;
+                    let Some(differences) = self.differences(with).await else { continue };
                     Input::Compared { with, differences }
                 }
                 Order::Pull { from, digest } => {

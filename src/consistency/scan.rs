@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 use vipward_core::{Digest, Input, Inventory};
-use vipward_manifest::{Manifest, Outside, Scanner, Seen, Watch};
+use vipward_manifest::{Manifest, Outside, Scanner};
 
+use super::changes::Changes;
 use super::{Consistency, Known, Peers, Settings, commands};
 
 /// So many may wait for a scan.
@@ -18,8 +19,10 @@ pub(super) const REQUESTS: usize = 16;
 const EVERY: Duration = Duration::from_secs(10);
 /// How often it is asked whether the balancer was reloaded.
 const RELOADED: Duration = Duration::from_millis(500);
-/// How soon the thread that watches notices that nobody listens.
-const WATCH: Duration = Duration::from_secs(1);
+/// From a scan to the next for changes: files that change all the time must not occupy a
+/// processor. At least this, and several times as long as the last one took.
+const REST: Duration = Duration::from_millis(100);
+const REST_FACTOR: u32 = 5;
 /// So many names are told in a sentence.
 const NAMED: usize = 3;
 
@@ -55,13 +58,14 @@ pub(super) async fn run<P: Peers>(
                 return;
             }
         };
+        let mut seen = Changes::of(rules.files.clone()).await;
         let mut scanner = Some(Scanner::new((*rules).clone()));
-        let mut watch = watch(&rules);
         let mut waiting: Vec<Request> = Vec::new();
         loop {
             while let Ok(request) = requests.try_recv() {
                 waiting.push(request);
             }
+            let began = Instant::now();
             let outside = commands::outside(&settings).await;
             let Some((back, outside, manifest)) = scan(scanner.take(), outside).await else {
                 return;
@@ -83,7 +87,9 @@ pub(super) async fn run<P: Peers>(
             for request in waiting.drain(..) {
                 let _ = request.reply.send(Arc::clone(&known)); // Gone if it gave up waiting.
             }
-            match pause(back, &mut requests, &mut waiting, (&mut changes, &mut watch)).await {
+            let rest = Instant::now() + (began.elapsed() * REST_FACTOR).clamp(REST, EVERY);
+            let news = News { requests: &mut requests, settings: &mut changes, files: &mut seen };
+            match pause(back, rest, news, &mut waiting).await {
                 Some((back, Why::Again)) => scanner = Some(back),
                 Some((_, Why::Settings)) => break,
                 None => return,
@@ -101,29 +107,39 @@ enum Why {
     Settings,
 }
 
-/// Waits for a reason to scan. `None`: the daemon ends.
+/// What may be a reason to scan.
+struct News<'a> {
+    requests: &'a mut mpsc::Receiver<Request>,
+    settings: &'a mut tokio::sync::watch::Receiver<Arc<Settings>>,
+    files: &'a mut Changes,
+}
+
+/// Waits for a reason to scan; a change of files is one when the rest is over. `None`: the daemon
+/// ends.
 async fn pause(
     scanner: Scanner,
-    requests: &mut mpsc::Receiver<Request>,
+    rest: Instant,
+    news: News<'_>,
     waiting: &mut Vec<Request>,
-    (changes, seen): (&mut watch::Receiver<Arc<Settings>>, &mut mpsc::Receiver<()>),
 ) -> Option<(Scanner, Why)> {
+    let News { requests, settings, files } = news;
     let until = Instant::now() + EVERY;
     let mut scanner = Some(scanner);
+    let mut look = Instant::now() + RELOADED;
+    let mut changed_files = false;
     loop {
-        let look = (Instant::now() + RELOADED).min(until);
         tokio::select! {
             request = requests.recv() => {
                 waiting.push(request?);
                 return Some((scanner?, Why::Again));
             }
-            // Without a watcher there is the period.
-            Some(()) = seen.recv() => return Some((scanner?, Why::Again)),
-            changed = changes.changed() => {
+            changed = settings.changed() => {
                 changed.ok()?;
                 return Some((scanner?, Why::Settings));
             }
-            () = sleep_until(look) => {
+            () = files.next(), if !changed_files => changed_files = true,
+            () = sleep_until(rest), if changed_files => return Some((scanner?, Why::Again)),
+            () = sleep_until(look.min(until)) => {
                 let asked = scanner.take()?;
                 let (back, reloaded) = spawn_blocking(move || {
                     let reloaded = asked.reloaded();
@@ -133,36 +149,10 @@ async fn pause(
                     return Some((back, Why::Again));
                 }
                 scanner = Some(back);
+                look = Instant::now() + RELOADED;
             }
         }
     }
-}
-
-/// Watches the files from a thread of its own, for as long as the receiver lives.
-fn watch(rules: &vipward_manifest::Settings) -> mpsc::Receiver<()> {
-    let (seen, changes) = mpsc::channel(1);
-    let patterns = rules.files.clone();
-    let started = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        let mut watch = Watch::new(patterns);
-        let mut told = None;
-        while !seen.is_closed() {
-            if watch.limited() != told.as_deref() {
-                told = watch.limited().map(str::to_owned);
-                if let Some(why) = &told {
-                    tracing::warn!("changes of files may be seen {EVERY:?} late: {why}");
-                }
-            }
-            match watch.wait(WATCH) {
-                // One that waits already stands for this one, too.
-                Seen::Change => drop(seen.try_send(())),
-                Seen::Nothing => {}
-            }
-        }
-    });
-    if let Err(error) = started {
-        tracing::warn!("changes of files may be seen {EVERY:?} late: no thread: {error}");
-    }
-    changes
 }
 
 async fn scan(scanner: Option<Scanner>, outside: Outside) -> Option<(Scanner, Outside, Manifest)> {

@@ -53,7 +53,12 @@ class History:
         self.lives[node] += 1
         pid = 100 * self.lives[node] + NODES.index(node)
         self.processes.append({"at": START + t, "node": node, "what": "started", "pid": pid, "code": None})
-        return self.tell(node, t + 0.03, "started", version="0.1.0", pid=pid)
+        told = self.tell(node, t + 0.03, "started", version="0.1.0", pid=pid)
+        self.standing(node, t + 0.04, "joining", "ready")
+        return told
+
+    def standing(self, node, t, old, new):
+        return self.tell(node, t, "standing-changed", **{"from": old, "to": new, "reason": "for a reason"})
 
     def pid(self, node):
         return 100 * self.lives[node] + NODES.index(node)
