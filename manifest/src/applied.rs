@@ -14,7 +14,7 @@
 //! as it was are no changes. On the first look after a load, a file counts as newer if it changed
 //! after it: a clock set back in between makes such of it that are not (a reload mends that), and
 //! one set forward hides a change made since the load. A change between the balancer's reading and
-//! the start of its worker, some milliseconds, goes unseen too. And so does a single Nginx worker
+//! the end of the tick (10 ms) in which its worker starts goes unseen too. And so does a single Nginx worker
 //! that crashed: its successor looks like a reload.
 
 use std::fs;
@@ -205,3 +205,6 @@ fn read(path: &Path, most: u64) -> io::Result<String> {
     fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ mod settings;
 mod stamp;
 mod unified;
 mod walk;
+mod watch;
 
 pub use compare::*;
 pub use content::{Refused, content};
@@ -34,3 +35,4 @@ pub use printable::*;
 pub use scan::Scanner;
 pub use settings::{Mistake, Settings, Wanted};
 pub use unified::*;
+pub use watch::{Seen, Watch};

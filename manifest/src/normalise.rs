@@ -169,14 +169,14 @@ impl Hasher<'_> {
 
 fn compile<T: AsRef<str>>(expressions: &[T]) -> Result<RegexSet, String> {
     let set = RegexSetBuilder::new(expressions).size_limit(LARGEST).dfa_size_limit(LARGEST).build();
-    set.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "too large an expression: repeat less in it".to_owned(),
-        // The message has several lines, with a pointer to the place; the last one says what.
-        other => {
-            let message = other.to_string();
-            let last = message.lines().last().unwrap_or_default();
-            format!("no regular expression: {}", last.trim_start_matches("error: "))
+    set.map_err(|error| {
+        if matches!(error, regex::Error::CompiledTooBig(_)) {
+            return "too large an expression: repeat less in it".to_owned();
         }
+        // The message has several lines, with a pointer to the place; the last one says what.
+        let message = error.to_string();
+        let last = message.lines().last().unwrap_or_default();
+        format!("no regular expression: {}", last.trim_start_matches("error: "))
     })
 }
 

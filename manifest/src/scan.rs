@@ -15,9 +15,10 @@ use crate::stamp::{Meta, Stamp};
 use crate::walk::{End, Found, Walk, walk};
 use crate::{Entry, EntryName, FileFacts, Hash, Manifest};
 
-/// The most that all files together may have.
-const LARGEST: u64 = 1 << 30;
-/// The file system's clock is coarse: what changed so recently may change again and look the same.
+/// The bounds of all files together.
+const BOUNDS: Bounds = Bounds { files: 20_000, bytes: 1 << 30 };
+/// The file system's clock is coarse, and dates a write by its beginning: what changed so recently
+/// may change again, or still be changing, and look the same. It is read again the next time.
 const SETTLED: Duration = Duration::from_secs(1);
 /// Below so many files to read a second thread is not worth its start.
 const MANY: usize = 64;
@@ -31,6 +32,14 @@ pub struct Scanner {
     load: Option<Load>,
     scans: u64,
     remarks: Vec<String>,
+    bounds: Bounds,
+}
+
+/// How much there may be, beyond which it is a problem.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    files: usize,
+    bytes: u64,
 }
 
 /// What is remembered of a file.
@@ -51,7 +60,14 @@ impl Scanner {
     /// A scanner that has read nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, known: HashMap::new(), load: None, scans: 0, remarks: Vec::new() }
+        Self {
+            settings,
+            known: HashMap::new(),
+            load: None,
+            scans: 0,
+            remarks: Vec::new(),
+            bounds: BOUNDS,
+        }
     }
 
     /// Looks at everything, reads what changed since the last time, and puts it together with what
@@ -61,7 +77,7 @@ impl Scanner {
         self.scans += 1;
         // Before the files: one that changes from here on makes for a scan of its own.
         let running = self.settings.pid_file.as_deref().map(applied::running);
-        let walk = walk(&self.settings.files);
+        let walk = walk(&self.settings.files, self.bounds.files);
         let mut entries = outside.entries(&self.settings);
         self.remarks =
             walk.missing.iter().map(|root| format!("there is nothing at {root}")).collect();
@@ -207,8 +223,8 @@ impl Scanner {
             let End::File(meta) = &found.end else { continue };
             total += meta.stamp.size;
             let is_known = |known: &Known| known.settled && known.stamp == meta.stamp;
-            if total > LARGEST {
-                let why = format!("with it, all files are larger than {} MiB", LARGEST >> 20);
+            if total > self.bounds.bytes {
+                let why = format!("with it, all files have more than {} bytes", self.bounds.bytes);
                 contents.insert(at, Err(Trouble::Problem(why)));
             } else if !self.known.get(&found.path).is_some_and(is_known) {
                 changed.push((at, Path::new(&found.path)));
@@ -282,3 +298,6 @@ impl Entry {
         Self { problem: Some(why), digest_only: true, ..Self::new(digest, 0) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,8 +14,6 @@ use walkdir::{DirEntry, WalkDir};
 use crate::patterns::Patterns;
 use crate::stamp::Meta;
 
-/// The most files.
-pub(crate) const MOST_FILES: usize = 20_000;
 /// The most names that are looked at, files or not, until the patterns are said to be too wide.
 const MOST_NAMES: usize = 200_000;
 /// How deep below the fixed beginning of a pattern.
@@ -31,6 +29,7 @@ pub(crate) struct Walk {
     /// Something could not be looked at: what is not among the found may be there all the same.
     pub(crate) partial: bool,
     names: usize,
+    most: usize,
 }
 
 /// A path that is an entry.
@@ -53,9 +52,9 @@ pub(crate) enum End {
     Problem(String),
 }
 
-/// Finds the files that the patterns name.
-pub(crate) fn walk(patterns: &Patterns) -> Walk {
-    let mut walk = Walk::default();
+/// Finds the files that the patterns name, up to so many.
+pub(crate) fn walk(patterns: &Patterns, most: usize) -> Walk {
+    let mut walk = Walk { most, ..Walk::default() };
     for root in patterns.roots() {
         if walk.below(root, patterns).is_none() {
             break;
@@ -112,8 +111,8 @@ impl Walk {
                 let sentence = format!("there are more than {MOST_NAMES} names to look at");
                 return self.stop(root, &sentence);
             }
-            if self.found.len() >= MOST_FILES {
-                let sentence = format!("more than {MOST_FILES} files match");
+            if self.found.len() >= self.most {
+                let sentence = format!("more than {} files match", self.most);
                 return self.stop(root, &sentence);
             }
             match entry {
