@@ -15,7 +15,7 @@ use crate::{EntryName, Manifest, Outside, Rules, Scanner, Settings, Variables, W
 /// Everything below a directory. Lines that begin with `#node` are dropped, `*.key` never travels.
 fn settings(tree: &str, node: &str) -> Settings {
     let wanted = Wanted {
-        files: vec![format!("{tree}/**/*")],
+        files: vec![format!("{tree}/**/*"), format!("!{tree}/excluded/**")],
         ignore: vec!["^#node".to_owned()],
         digest_only: Vec::new(),
         pid_file: None,

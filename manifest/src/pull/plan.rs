@@ -257,7 +257,8 @@ impl Planner<'_> {
         let hidden = entries.into_iter().flatten().any(|entry| entry.digest_only);
         let declared = self.settings.digest_only.matches(Path::new(path));
         if hidden || declared || is_named_as_key(Path::new(path)) {
-            return Err("never travels: copy it by hand".to_owned());
+            let by_hand = if there.is_some() { "copy" } else { "remove" };
+            return Err(format!("is touched by no pull: {by_hand} it by hand"));
         }
         if let Some(link) = self.link_before(path) {
             return Err(format!("lies behind a link, {link}"));

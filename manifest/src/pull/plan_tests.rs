@@ -50,7 +50,8 @@ fn never_reach_beyond_the_declared_globs() {
         ("relative".to_owned(), "is no plain absolute path"),
         (format!("{root}/{}", "a/".repeat(100) + "a"), "is no path that is fetched"),
         (format!("{root}/{STAGING}/0"), "is no path that is fetched"),
-        (format!("{root}/cert.key"), "never travels: copy it by hand"),
+        (format!("{root}/excluded/x"), "matches no declared pattern"),
+        (format!("{root}/cert.key"), "is touched by no pull: copy it by hand"),
         (format!("{root}/a"), ""),
     ] {
         let name = EntryName::File(path);
@@ -62,6 +63,7 @@ fn never_reach_beyond_the_declared_globs() {
         } else {
             format!("{words} {expected}")
         };
+        let here = here.replace("remove it by hand", "copy it by hand");
         assert_eq!((here, there), (expected.clone(), expected));
     }
 }
@@ -92,8 +94,12 @@ fn that_cannot_make_the_node_equal_are_refused_with_the_reason() {
             file(|entry| entry.unapplied = true),
             "is not loaded by the balancer there: reload that first",
         ),
-        (own(), file(|entry| entry.digest_only = true), "never travels: copy it by hand"),
-        (entry(|entry| entry.digest_only = true), file(|_| ()), "never travels: copy it by hand"),
+        (own(), file(|entry| entry.digest_only = true), "is touched by no pull: copy it by hand"),
+        (
+            entry(|entry| entry.digest_only = true),
+            file(|_| ()),
+            "is touched by no pull: copy it by hand",
+        ),
         (own(), file(|entry| entry.problem = Some("no".into())), "could not be read there"),
         (entry(|entry| entry.problem = Some("no".into())), file(|_| ()), "could not be read here"),
         (own(), file(|entry| entry.size = 17 << 20), "is larger than 16777216 bytes"),

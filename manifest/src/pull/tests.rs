@@ -59,6 +59,24 @@ fn a_rollback_brings_everything_back_as_it_was() {
     }
 }
 
+/// What is on disk is right, and the balancer has only to load it.
+#[test]
+fn a_plan_without_files_goes_through_the_same_stages() {
+    let world = example();
+    let theirs = world.scan(&world.own());
+    let mut own = theirs.clone();
+    own.entries.values_mut().skip(1).take(2).for_each(|entry| entry.unapplied = true);
+    let plan = Plan::new(&own, &theirs, &world.settings()).unwrap();
+    assert!(plan.is_empty() && !plan.follows().is_empty());
+    let mut swapped =
+        Staging::begin(plan, world.setup()).unwrap().finish().unwrap().swap().unwrap();
+    swapped.reloading().unwrap();
+    assert!(swapped.verify(&own).is_err());
+    swapped.verify(&theirs).unwrap();
+    swapped.commit().unwrap();
+    world.assert_clean();
+}
+
 #[test]
 fn dropped_at_any_stage_everything_is_as_it_was() {
     let world = example();
