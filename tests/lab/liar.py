@@ -31,23 +31,22 @@ def false(_request, body):
     """One entry is another, the digest as it was."""
     page = json.loads(body)
     if page.get("entries"):
-        page["entries"][-1][1]["digest"] = "sha256:" + "5a" * 32
+        page["entries"][-1][1]["digest"] = "5a" * 32
     return json.dumps(page).encode()
 
 
 def another(_request, body):
     """In itself it is right, but of another configuration than the heartbeats tell."""
     page = json.loads(body)
-    return json.dumps({"digest": "sha256:" + "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"[:64], "start": 0, "entries": [], "more": False} | (
-        {} if page.get("entries") else page)).encode()  # fmt: skip
+    return body if "content" in page else json.dumps({**page, "digest": "5b" * 32, "entries": page["entries"][:-1]}).encode()
 
 
 def endless(request, body):
     """Page after page, each in order and with more to come."""
     start = int(request.first.partition("start=")[2].split(" ")[0] or 0)
-    entry = {"digest": "sha256:" + "00" * 32, "size": 1}
+    entry = {"digest": "00" * 32, "size": 1}
     entries = [[{"file": f"/etc/nginx/{number:09}"}, entry] for number in range(start, start + 400)]
-    return json.dumps({"digest": json.loads(body).get("digest", "sha256:" + "11" * 32), "start": start, "entries": entries, "more": True}).encode()
+    return json.dumps({"digest": json.loads(body).get("digest", "11" * 32), "start": start, "entries": entries, "more": True}).encode()
 
 
 def empty(request, body):
@@ -59,7 +58,7 @@ def unsigned(_request, body):
     return body
 
 
-LIES = {"false": false, "another": another, "endless": endless, "empty": empty, "garbage": garbage, "unsigned": unsigned, "huge": None, "silent": None, "hangs-up": None}
+LIES = {"false": false, "another": another, "endless": endless, "empty": empty, "garbage": garbage, "unsigned": unsigned, "huge": None, "hangs-up": None}
 
 
 class Liar:
@@ -99,8 +98,6 @@ class Liar:
             writer.write(told.raw)
             return
         self.answered += 1
-        if self.how == "silent":
-            await asyncio.sleep(60)
         if self.how == "hangs-up":
             writer.write(told.raw[: len(told.raw) // 2])
             raise ConnectionResetError
