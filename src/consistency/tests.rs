@@ -78,7 +78,7 @@ impl Node {
             wanted: Wanted {
                 files: vec![directory.path().join("conf/**/*").display().to_string()],
                 ignore: vec!["^# this is {{node}}$".into()],
-                digest_only: vec!["*.secret".into(), "**/*.secret".into()],
+                digest_only: vec!["**/*.secret".into()],
                 pid_file: None,
                 variables: variables("a"),
             },

@@ -78,7 +78,8 @@ def ten_thousand(lab):
     # then no heartbeat is late, and little memory is needed.
     compared = max(node.rss_mib() - before for node, before in small.items())
     demand(more < MOST_MIB and compared < 2 * MOST_MIB, f"{more:.1f} MiB more, and {compared:.1f} when they were compared")
-    # When the standby comes back from a death, then it knows them soon.
+    # When the standby comes back from a death, then it knows them soon. (What was touched and never loaded would be named.)
+    standby.reload_nginx()
     standby.tell("kill")
     died = now()
     standby.daemon.kill()
