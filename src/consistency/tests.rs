@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex as StdMutex;
 
 use tokio::task::JoinHandle;
@@ -210,8 +210,8 @@ impl Running {
         assert!(told.is_err(), "{told:?}");
     }
 
-    /// As if the process were killed: nothing that it does goes on.
-    async fn killed(self) {
+    /// As the daemon's end does it.
+    async fn stop(self) {
         for task in &self.tasks {
             task.abort();
         }
@@ -501,46 +501,61 @@ async fn a_peer_that_falls_silent_in_the_middle_changes_nothing() {
     assert!(is_new(&node));
 }
 
+/// A repair that hangs in one of its stages, with the new files in place, and the old digest.
+async fn hanging(node: &Node, stage: &str) -> (Running, Digest, Digest) {
+    let digest = differing(node);
+    let marks = node.path("marks").join(stage);
+    let hangs = format!("if [ $(wc -l < {}) -eq 1 ]; then sleep 60; fi", marks.display());
+    let script = |name| node.script(name, if name == stage { &hangs } else { "true" });
+    node.change(|settings| {
+        settings.pull_test = script("test");
+        settings.pull_reload = script("reload");
+    });
+    let mut running = node.start();
+    let old = running.inventory().await.digest;
+    running.orders.send(Order::Pull { from: B, digest }).await.unwrap();
+    let begun = async {
+        while node.marks(stage) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, begun).await.unwrap();
+    assert!(is_new_in_place(node));
+    (running, old, digest)
+}
+
+fn is_new_in_place(node: &Node) -> bool {
+    node.path("conf/missing").exists() && !node.path("conf/stale").exists()
+}
+
+/// The next life has the old files, loaded if the new ones may be, and can make the repair.
+async fn lives_on(node: &Node, old: Digest, digest: Digest, reloads: usize) {
+    let mut running = node.start();
+    assert_eq!(running.inventory().await.digest, old);
+    assert!(is_old(node));
+    assert_eq!(node.marks("reload"), reloads);
+    assert_eq!(running.pull(digest).await.0, PullOutcome::Applied);
+    assert!(is_new(node));
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repair_cut_off_is_undone_at_the_next_start_before_anything_is_told() {
-    for stage in ["test", "reload"] {
-        // Given a process that ends in a stage of its repair,
+async fn a_repair_that_a_kill_cut_off_is_undone_at_the_next_start_before_anything_is_told() {
+    for (stage, reloads) in [("test", 0), ("reload", 2)] {
         let node = Node::new();
-        let digest = differing(&node);
-        let old = {
-            let mut running = node.start();
-            let old = running.inventory().await.digest;
-            running.killed().await;
-            old
-        };
-        let hangs = format!(
-            "if [ $(wc -l < {0}) -eq 1 ]; then sleep 60; fi",
-            node.path("marks").join(stage).display()
-        );
-        node.change(|settings| {
-            settings.pull_test = node.script("test", if stage == "test" { &hangs } else { "true" });
-            settings.pull_reload =
-                node.script("reload", if stage == "reload" { &hangs } else { "true" });
-        });
-        let mut running = node.start();
-        assert_eq!(running.inventory().await.digest, old);
-        running.orders.send(Order::Pull { from: B, digest }).await.unwrap();
-        let begun = async {
-            while node.marks(stage) == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, begun).await.unwrap();
-        running.killed().await;
-        assert!(node.path("conf/missing").exists(), "{stage}: the new files were in place");
-        // when it starts again, then its files are the old ones, and loaded if the new ones may be;
-        let mut running = node.start();
-        assert_eq!(running.inventory().await.digest, old, "{stage}");
+        // What still runs of the first life does nothing more: it waits for its program.
+        let (_killed, old, digest) = hanging(&node, stage).await;
+        lives_on(&node, old, digest, reloads).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_a_stop_cut_off_is_undone_at_once_and_loaded_at_the_next_start() {
+    for (stage, reloads) in [("test", 0), ("reload", 2)] {
+        let node = Node::new();
+        let (running, old, digest) = hanging(&node, stage).await;
+        running.stop().await;
         assert!(is_old(&node), "{stage}");
-        assert_eq!(node.marks("reload"), if stage == "reload" { 2 } else { 0 });
-        // and the repair can be made.
-        assert_eq!(running.pull(digest).await.0, PullOutcome::Applied);
-        assert!(is_new(&node), "{stage}");
+        lives_on(&node, old, digest, reloads).await;
     }
 }
 
@@ -574,10 +589,9 @@ async fn a_content_is_told_as_the_manifest_has_it_or_not_at_all() {
     assert!(matches!(told, Err(Refused::DigestOnly)), "{told:?}");
     let told = content.of(&known, &node.file("state/x"), Hash([0; 32])).await;
     assert!(matches!(told, Err(Refused::Gone)), "{told:?}");
-    // What was told a moment ago is told to its end; what changed before is not begun.
+    // What changed since is not begun to be told.
     node.write("conf/a", "2\n");
     let other = Content::default();
     let told = other.of(&known, &file, digest(&file)).await;
     assert!(matches!(told, Err(Refused::Changed | Refused::Gone)), "{told:?}");
-    assert!(Path::new(&node.path("conf/a")).exists());
 }
