@@ -303,10 +303,16 @@ impl World {
                 let group = GroupId(self.dice.index(self.plan.groups()) as u8);
                 let to = self.dice.percent(80).then(|| self.dice.index(self.plan.voters()));
                 let to = to.map(Self::id);
-                self.ask_switchover(node, Switchover { group, to, force: true });
+                let force = self.may_force();
+                self.ask_switchover(node, Switchover { group, to, force });
             }
             _ => {}
         }
+    }
+
+    /// Where moves are scarce, forced ones would spend them.
+    fn may_force(&self) -> bool {
+        self.plan.configs[0].moves_per_hour >= 1_000
     }
 
     /// What is on disk is not loaded, until somebody reloads the balancer.
@@ -363,7 +369,8 @@ impl World {
                 let to = Some(Self::id(to));
                 for group in 0..self.plan.groups() {
                     let group = GroupId(group as u8);
-                    self.ask_switchover(asked, Switchover { group, to, force: true });
+                    let force = self.may_force();
+                    self.ask_switchover(asked, Switchover { group, to, force });
                 }
             }
             Fault::Loads { node } => self.load(node),

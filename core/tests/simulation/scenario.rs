@@ -98,7 +98,11 @@ impl World {
         if calm {
             // Until every standby has seen where the addresses are.
             let config = &self.plan.configs[0];
-            dwell += nanos(config.timing.reconcile_interval) + 3 * self.plan.mix.cloud.latency.1;
+            let reconcile = nanos(config.timing.reconcile_interval);
+            // One that was deposed looks again when the other's claim will have been made.
+            let moved = self.observer.elections.iter().any(|elections| elections.len() > 1);
+            let reads = if moved { reconcile.max(3 * SEC) } else { reconcile };
+            dwell += reads + 3 * self.plan.mix.cloud.latency.1;
         }
         match (missing, stable) {
             (None, Some(stable)) if self.now >= stable + dwell => {

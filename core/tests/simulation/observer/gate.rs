@@ -424,7 +424,8 @@ impl Observer {
             cold: [false; VOTERS],
         };
         if own {
-            stand.better[node] = self.better_heard(node, node, group, request.reference);
+            let digest = request.digest;
+            stand.better[node] = self.better_heard(node, node, group, digest, request.reference);
         }
         stand.cold[node] = self.is_cold(node, node, request.digest);
         self.gate.stands[node][group] = Some(stand);
@@ -433,10 +434,10 @@ impl Observer {
     /// Votes granted in this step, once everything that the voter said in it is known.
     pub(super) fn judge_grants(&mut self) {
         while let Some(Grant { voter, to, group, term, reference }) = self.gate.grants.pop() {
-            let better = self.better_heard(voter, to, group, reference);
-            let stand = self.gate.stands[to][group].as_ref();
-            let digest = stand.filter(|it| it.term == term).map(|stand| stand.digest);
-            let cold = digest.is_some_and(|digest| self.is_cold(voter, to, digest));
+            let stand = self.gate.stands[to][group].as_ref().filter(|it| it.term == term);
+            let Some(digest) = stand.map(|stand| stand.digest) else { continue };
+            let better = self.better_heard(voter, to, group, digest, reference);
+            let cold = self.is_cold(voter, to, digest);
             if let Some(stand) = &mut self.gate.stands[to][group] {
                 stand.better[voter] = better;
                 stand.cold[voter] |= cold;
@@ -451,12 +452,14 @@ impl Observer {
         voter: usize,
         candidate: usize,
         group: usize,
+        own: Digest,
         reference: Option<Reference>,
     ) -> Option<usize> {
         let Reference { digest, .. } = reference?;
         let life = &self.lives[voter];
-        if life.passage.reached.is_some_and(|known| known.digest != digest) {
-            return None; // What it goes by is not known for sure.
+        let reached = life.passage.reached.is_none_or(|known| known.digest == digest);
+        if digest == own || !reached {
+            return None; // It is as that reference; or what is gone by is not known for sure.
         }
         let itself = voter != candidate
             && life.passage.said.is_some_and(|said| said.serves(digest, group))
@@ -577,8 +580,9 @@ impl Observer {
             return Ok(());
         }
         let forced = handed.filter(|handed| {
+            // Where anything changed since, it is drift.
             handed.to == node
-                && life.passage.told_at < handed.at
+                && self.lives.iter().all(|life| life.passage.told_at < handed.at)
                 && handed.references == self.gate.references.len()
         });
         if forced.is_some() {
