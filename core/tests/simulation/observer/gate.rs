@@ -8,7 +8,7 @@ use vipward_core::{
 };
 
 use crate::clock::{Moment, Nanos};
-use crate::observer::{Asked, Election, Observer, letter, nanos};
+use crate::observer::{Asked, Election, Life, Observer, letter, nanos};
 use crate::plan::{GROUPS, VOTERS};
 
 /// What the judge remembers of all nodes.
@@ -87,8 +87,9 @@ struct Stand {
     /// In force when it asked.
     force: Option<Reference>,
     passed: bool,
-    /// By voter: a better one that it heard when it granted; whether it granted to one of a
+    /// By voter: whether it granted; a better one that it heard then; whether it granted to one of a
     /// cluster whose balancers were all the same.
+    granted: [bool; VOTERS],
     better: [Option<usize>; VOTERS],
     cold: [bool; VOTERS],
 }
@@ -125,6 +126,13 @@ impl Passage {
             views: [View::default(); VOTERS],
             led: [0; GROUPS],
         }
+    }
+}
+
+impl Life {
+    /// When it started, or was last told of its configuration.
+    fn changed_at(&self) -> Nanos {
+        self.passage.told_at.max(self.born.real)
     }
 }
 
@@ -175,12 +183,21 @@ impl Observer {
         let told = (!config.scanned).then_some((config.shared, true));
         let standing = if maintained { Standing::Maintenance } else { Standing::Joining };
         self.lives[node].passage = Passage { told, ..Passage::new(standing) };
-        self.stands_none(node);
+        self.gate.stands[node] = [const { None }; GROUPS];
+        self.gate_forgets();
         self.must_pass(node);
     }
 
-    fn stands_none(&mut self, node: usize) {
-        self.gate.stands[node] = [const { None }; GROUPS];
+    /// A process died, or a disk was lost: less may be in force than before.
+    pub(super) fn gate_forgets(&mut self) {
+        let force = self.in_force();
+        for node in 0..self.voters {
+            let floor = &mut self.lives[node].passage.floor;
+            if force < *floor {
+                *floor = force;
+                self.may_pass(node);
+            }
+        }
     }
 
     fn is_balancer(&self, node: usize) -> bool {
@@ -276,8 +293,10 @@ impl Observer {
         let speaker = &self.lives[from];
         let life = if speaker.boot == boot { speaker.number } else { 0 };
         let view = &mut self.lives[node].passage.views[from];
-        if view.boot == Some(boot) && beat.send.0 <= view.send {
-            return; // A copy, or an older one.
+        let stale = view.boot == Some(boot) && beat.send.0 <= view.send;
+        let replaced = life == 0 && view.answered != 0;
+        if stale || replaced {
+            return; // A copy, an older one, or of a life that is known to be over.
         }
         let said = Some(Said::of(beat));
         let boot = Some(boot);
@@ -420,6 +439,7 @@ impl Observer {
             reference: request.reference,
             force,
             passed: passage.passed,
+            granted: [false; VOTERS],
             better: [None; VOTERS],
             cold: [false; VOTERS],
         };
@@ -434,13 +454,16 @@ impl Observer {
     /// Votes granted in this step, once everything that the voter said in it is known.
     pub(super) fn judge_grants(&mut self) {
         while let Some(Grant { voter, to, group, term, reference }) = self.gate.grants.pop() {
-            let stand = self.gate.stands[to][group].as_ref().filter(|it| it.term == term);
+            let stand = self.gate.stands[to][group].as_ref();
+            // A further copy is answered in the same way, whatever was learnt since.
+            let stand = stand.filter(|it| it.term == term && !it.granted[voter]);
             let Some(digest) = stand.map(|stand| stand.digest) else { continue };
             let better = self.better_heard(voter, to, group, digest, reference);
             let cold = self.is_cold(voter, to, digest);
             if let Some(stand) = &mut self.gate.stands[to][group] {
+                stand.granted[voter] = true;
                 stand.better[voter] = better;
-                stand.cold[voter] |= cold;
+                stand.cold[voter] = cold;
             }
         }
     }
@@ -582,7 +605,7 @@ impl Observer {
         let forced = handed.filter(|handed| {
             // Where anything changed since, it is drift.
             handed.to == node
-                && self.lives.iter().all(|life| life.passage.told_at < handed.at)
+                && self.lives.iter().all(|life| life.changed_at() < handed.at)
                 && handed.references == self.gate.references.len()
         });
         if forced.is_some() {
@@ -604,7 +627,7 @@ impl Observer {
     fn is_admitted(&self, node: usize, stand: &Stand, force: Reference) -> bool {
         self.gate.admissions.iter().any(|admission| {
             (admission.node.index(), admission.digest) == (node, stand.digest)
-                && (force.version < admission.version || force.digest == admission.over)
+                && (force.version <= admission.version || force.digest == admission.over)
         })
     }
 

@@ -188,6 +188,7 @@ impl Observer {
     /// A process ends, and with it every lease it had.
     pub(crate) fn died(&mut self, node: usize) {
         self.lives[node].alive = false;
+        self.gate_forgets();
     }
 
     /// Something is about to be told to a core.
