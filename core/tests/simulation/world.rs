@@ -301,6 +301,11 @@ impl World {
             host.backlog.push(Event::Local { node, life, input });
             return;
         }
+        let input = match input {
+            // The file is read when it is read, not when that was asked for.
+            Input::Reload(_) => Input::Reload(Arc::clone(&host.config)),
+            input => input,
+        };
         self.step(node, input);
     }
 

@@ -602,13 +602,15 @@ impl Observer {
         if granted.clone().all(|voter| stand.cold[voter]) {
             return Ok(());
         }
-        let forced = handed.filter(|handed| {
+        let forced = self.gate.forced.iter().any(|to| to.is_none_or(|to| to == node));
+        let unforced = handed.filter(|handed| {
             // Where anything changed since, it is drift.
             handed.to == node
+                && !forced
                 && self.lives.iter().all(|life| life.changed_at() < handed.at)
                 && handed.references == self.gate.references.len()
         });
-        if forced.is_some() {
+        if unforced.is_some() {
             return Err("by a handover that nobody forced".into());
         }
         if stand.standing.may_lead() && !stand.passed {
