@@ -14,6 +14,8 @@ use crate::plan::{GROUPS, VOTERS};
 /// What the judge remembers of all nodes.
 #[derive(Default)]
 pub(crate) struct Gate {
+    /// By node and life, the first being 1.
+    boots: [Vec<BootId>; VOTERS],
     /// By node: the highest reference that its disk has had since it was last lost.
     on_disk: [Option<Reference>; VOTERS],
     /// Every reference that was set by one that might.
@@ -42,6 +44,8 @@ pub(crate) struct Passage {
     told_at: Nanos,
     /// What it last said of itself.
     said: Option<Said>,
+    /// The same before the present step.
+    said_before: Option<Said>,
     /// The highest reference that it spoke of, and that reached it.
     spoken: Option<Reference>,
     reached: Option<Reference>,
@@ -69,7 +73,7 @@ struct Said {
 struct View {
     boot: Option<BootId>,
     send: u64,
-    /// In which life of the speaker; zero for one that was over.
+    /// In which life of the speaker.
     life: u32,
     at: Nanos,
     said: Option<Said>,
@@ -118,6 +122,7 @@ impl Passage {
             told: None,
             told_at: 0,
             said: None,
+            said_before: None,
             spoken: None,
             reached: None,
             floor: None,
@@ -178,6 +183,7 @@ impl Observer {
 
     /// A process starts, and has to prove itself.
     pub(super) fn gate_born(&mut self, node: usize, disk: Option<&Durable>) {
+        self.gate.boots[node].push(self.lives[node].boot);
         let config = &self.lives[node].config;
         let maintained = disk.is_some_and(|disk| disk.maintenance) && self.is_balancer(node);
         let told = (!config.scanned).then_some((config.shared, true));
@@ -226,6 +232,7 @@ impl Observer {
     /// Something is about to be told to a core: whether it was away for too long is judged before.
     pub(super) fn gate_before(&mut self, node: usize, at: Moment, input: &Input) {
         self.judge_absence(node, at);
+        self.lives[node].passage.said_before = self.lives[node].passage.said;
         match input {
             Input::Manifest(inventory) => {
                 self.told(node, at, (inventory.digest, inventory.is_applied()));
@@ -289,12 +296,16 @@ impl Observer {
         self.may_pass(node);
     }
 
+    fn life_of(&self, node: usize, boot: BootId) -> u32 {
+        let place = self.gate.boots[node].iter().position(|known| *known == boot);
+        place.map_or(0, |place| place as u32 + 1)
+    }
+
     fn view(&mut self, node: usize, at: Moment, from: usize, boot: BootId, beat: &Heartbeat) {
-        let speaker = &self.lives[from];
-        let life = if speaker.boot == boot { speaker.number } else { 0 };
+        let life = self.life_of(from, boot);
         let view = &mut self.lives[node].passage.views[from];
         let stale = view.boot == Some(boot) && beat.send.0 <= view.send;
-        let replaced = life == 0 && view.answered != 0;
+        let replaced = life < view.answered;
         if stale || replaced {
             return; // A copy, an older one, or of a life that is known to be over.
         }
@@ -304,11 +315,11 @@ impl Observer {
     }
 
     fn gate_answered(&mut self, node: usize, from: usize, boot: BootId, answer: &Answer) {
-        let speaker = &self.lives[from];
-        let life = if speaker.boot == boot { speaker.number } else { 0 };
+        let life = self.life_of(from, boot);
         let asked = self.lives[node].sent(answer.send().0).map(|sent| sent.at.local);
         let passage = &mut self.lives[node].passage;
-        passage.views[from].answered = life;
+        let view = &mut passage.views[from];
+        view.answered = view.answered.max(life);
         if let Answer::Heartbeat(answer) = answer {
             passage.answered[from] = passage.answered[from].max(asked);
             passage.reached = passage.reached.max(answer.reference);
@@ -484,8 +495,10 @@ impl Observer {
         if digest == own || !reached {
             return None; // It is as that reference; or what is gone by is not known for sure.
         }
+        // Its own standing may have changed before its vote in this step, or after it.
+        let said = [life.passage.said_before, life.passage.said];
         let itself = voter != candidate
-            && life.passage.said.is_some_and(|said| said.serves(digest, group))
+            && said.into_iter().all(|said| said.is_some_and(|said| said.serves(digest, group)))
             && life.config.groups[group].priorities[voter].is_some();
         if itself {
             return Some(voter);
