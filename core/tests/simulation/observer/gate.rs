@@ -90,7 +90,8 @@ struct Stand {
     reference: Option<Reference>,
     /// In force when it asked.
     force: Option<Reference>,
-    passed: bool,
+    /// Whether it is in service: it has passed the gate, or leads another group.
+    serves: bool,
     /// By voter: whether it granted; a better one that it heard then; whether it granted to one of a
     /// cluster whose balancers were all the same.
     granted: [bool; VOTERS],
@@ -443,13 +444,15 @@ impl Observer {
             return self.violate("I5", || format!("{who} names another digest than {told:?}"));
         }
         let force = self.in_force();
+        let masteries = self.lives[node].masteries.iter().flatten();
+        let leads = masteries.into_iter().any(|m| m.ends(self.quorum) > at.local);
         let mut stand = Stand {
             term,
             digest: request.digest,
             standing: passage.standing,
             reference: request.reference,
             force,
-            passed: passage.passed,
+            serves: passage.passed || leads,
             granted: [false; VOTERS],
             better: [None; VOTERS],
             cold: [false; VOTERS],
@@ -626,7 +629,7 @@ impl Observer {
         if unforced.is_some() {
             return Err("by a handover that nobody forced".into());
         }
-        if stand.standing.may_lead() && !stand.passed {
+        if stand.standing.may_lead() && !stand.serves {
             return Err("and has not passed the gate".into());
         }
         match granted.find_map(|voter| Some((voter, stand.better[voter]?))) {
