@@ -58,6 +58,9 @@ impl Node {
 
     /// When [`Node::lapse`] strikes, if nothing is heard until then.
     pub(super) fn lapses_at(&self) -> Timestamp {
+        if active(Mutation::ThawUnnoticed) {
+            return Timestamp::NEVER;
+        }
         match self.s.standing {
             Standing::Ready | Standing::Probation | Standing::Quarantined
                 if !self.s.is_witness() && self.s.config.quorum() > 1 =>
