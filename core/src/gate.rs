@@ -139,13 +139,14 @@ impl Group {
             return Some((me, None));
         }
         let heard = s.config.peers().filter(|node| *node != except).filter_map(|node| {
-            let peer = s.peer(node).filter(|peer| peer.is_live(s.now, s.lease()))?;
-            let (beat, of_group) = peer.group(self.id)?;
+            let beat = s.live_beat(node)?;
+            let of_group = beat.groups.iter().find(|of_group| of_group.group == self.id)?;
             let able = beat.standing.may_lead()
                 && beat.digest == reference.digest
                 && of_group.healthy
                 && of_group.priority.is_some();
-            able.then_some((node, Some(peer.heard_at? + s.lease() + INSTANT)))
+            let (_, heard_at, _) = s.peer(node)?.beat.as_ref()?;
+            able.then_some((node, Some(*heard_at + s.lease() + INSTANT)))
         });
         heard.max_by_key(|(_, until)| *until)
     }

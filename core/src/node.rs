@@ -97,10 +97,12 @@ impl Node {
             }
             Input::BootAnswered { peer, boot, link } => {
                 let how = Heard::Answered { asked_at: None };
+                let first = self.s.peer(peer).is_some_and(|peer| peer.boot.is_none());
                 if self.hear(now, peer, boot, link, how, out)
-                    && self.s.peer(peer).is_some_and(|peer| peer.boot != Some(boot))
+                    && self.s.peer(peer).is_some_and(|peer| first || peer.boot != Some(boot))
                 {
-                    // Perhaps a new life: one is new when it answers a numbered send.
+                    // Perhaps a new life: one is new when it answers a numbered send. And a node
+                    // that starts is not one interval late because it had to learn a boot first.
                     self.s.beat_now = true;
                 }
             }

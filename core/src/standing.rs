@@ -208,10 +208,13 @@ impl Shared {
         self.answers().filter(|at| *at >= since).count() + 1 >= self.config.quorum()
     }
 
-    /// What a balancer last said, while it is heard.
+    /// What a peer says of itself: its newest heartbeat, unless that is older than a lease. An
+    /// answer shows that it lives, not what it is.
     pub(crate) fn live_beat(&self, node: NodeId) -> Option<&Heartbeat> {
-        let peer = self.peer(node).filter(|peer| peer.is_live(self.now, self.lease()))?;
-        peer.beat.as_ref().map(|(beat, _, _)| beat.as_ref())
+        let patience = self.lease();
+        let peer = self.peer(node).filter(|peer| peer.is_live(self.now, patience))?;
+        let (beat, at, _) = peer.beat.as_ref()?;
+        (self.now.since(*at) <= patience).then_some(beat.as_ref())
     }
 
     /// Every balancer but this node.

@@ -53,6 +53,14 @@ pub(crate) fn boot(node: NodeId, life: u128) -> BootId {
     BootId(u128::from(node.0) * 1_000 + life)
 }
 
+/// With the feature `mutations`: a deliberate fault of the core, to see which tests notice it.
+pub(crate) fn choose_mutation() {
+    #[cfg(feature = "mutations")]
+    if let Ok(name) = std::env::var("VIPWARD_MUTATION") {
+        assert!(mutation::choose(&name), "there is no deliberate fault {name:?}");
+    }
+}
+
 /// One node and a scripted world round it.
 pub(crate) struct Rig {
     pub(crate) node: Node,
@@ -73,6 +81,8 @@ pub(crate) struct Rig {
     pub(crate) lives: Vec<u128>,
     /// What the peers know of the reference, and tell.
     pub(crate) reference: Option<Reference>,
+    /// Whether they take over what operators admitted.
+    pub(crate) records: bool,
     /// What they say of how long this node was away.
     pub(crate) away: Option<Duration>,
     /// This node's last heartbeat.
@@ -90,6 +100,7 @@ impl Rig {
     }
 
     pub(crate) fn start(config: Config, life: u128, disk: Option<Durable>, now: Timestamp) -> Self {
+        choose_mutation();
         let config = Arc::new(config);
         let lives = vec![1; config.nodes.len()];
         let me = boot(config.me, life);
@@ -106,6 +117,7 @@ impl Rig {
             held_else: BTreeMap::new(),
             lives,
             reference: None,
+            records: true,
             away: None,
             last_beat: None,
             answered_at: now,
@@ -223,7 +235,7 @@ impl Rig {
             muted: Duration::ZERO,
             ceiling: Term(0),
             reference: self.reference.max(beat.reference),
-            admissions: beat.admissions.clone(),
+            admissions: if self.records { beat.admissions.clone() } else { Vec::new() },
             away: self.away,
             groups: groups.collect(),
         };

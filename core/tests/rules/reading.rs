@@ -215,6 +215,17 @@ pub(crate) fn events(out: &[Output]) -> Vec<Event> {
     events.collect()
 }
 
+/// The changes of the node's standing, each with its reason.
+pub(crate) fn standings(out: &[Output]) -> Vec<(Standing, Standing, Arc<str>)> {
+    let changes = events(out).into_iter().filter_map(|event| {
+        if let EventKind::StandingChanged { from, to, reason } = event.kind {
+            return Some((from, to, reason));
+        }
+        None
+    });
+    changes.collect()
+}
+
 /// The role changes of the first group, each with its cause.
 pub(crate) fn role_changes(out: &[Output]) -> Vec<(RoleName, RoleName, Option<Cause>)> {
     let changes = events(out).into_iter().filter_map(|event| {
