@@ -109,6 +109,7 @@ class Truth:
     def __init__(self, hosts, path):
         self.hosts, self.lines = hosts, Lines(path)
         self.last, self.seen = {}, {}
+        self.hidden = set()
         self.over = threading.Event()
         self.lock = threading.Lock()
         self.look()
@@ -132,10 +133,15 @@ class Truth:
         process = host.nginx.process.pid if host.nginx.running() else None
         loaded = files if loads != before[0] else before[1] if process == before[2] else None
         self.seen[host.name] = (loads, loaded, process)
-        state = {"files": files, "loaded": loaded}
+        state = {"files": f"{files} in part" if host in self.hidden else files, "loaded": loaded}
         if self.last.get(host.name) != state:
             self.last[host.name] = state
             self.lines.write(at=at, node=host.name, **state)
+
+    def hides(self, node, something=True):
+        """Something of this node's configuration cannot be read, so that nobody can say that it is like another's."""
+        (self.hidden.add if something else self.hidden.discard)(node)
+        self.look()
 
     def overridden(self, node, how):
         """An operator lets this node lead with what it has now."""
