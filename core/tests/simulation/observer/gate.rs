@@ -224,9 +224,8 @@ impl Observer {
     fn may_pass(&mut self, node: usize) {
         let passage = &mut self.lives[node].passage;
         let Some((digest, _)) = passage.told else { return };
-        let equal = |reference: &Reference| {
-            Some(*reference) >= passage.floor && reference.digest == digest
-        };
+        let equal =
+            |reference: &Reference| Some(*reference) >= passage.floor && reference.digest == digest;
         passage.passed |= passage.floor.is_none() || self.gate.references.iter().any(equal);
     }
 
@@ -353,9 +352,9 @@ impl Observer {
     /// applied, or to what it was.
     fn judge_setting(&mut self, node: usize, at: Moment, reference: Reference) {
         let life = &self.lives[node];
-        let leads = life.masteries[0].as_ref().is_some_and(|m| {
-            m.term == reference.version.term.0 && m.ends(self.quorum) > at.local
-        });
+        let leads = life.masteries[0]
+            .as_ref()
+            .is_some_and(|m| m.term == reference.version.term.0 && m.ends(self.quorum) > at.local);
         let applied = life.passage.told == Some((reference.digest, true));
         let former = life.passage.reached.is_some_and(|known| known.digest == reference.digest);
         let who = letter(node);
@@ -523,12 +522,10 @@ impl Observer {
     /// Whether `voter` was told that every balancer has that configuration.
     fn is_cold(&self, voter: usize, candidate: usize, digest: Digest) -> bool {
         let life = &self.lives[voter];
-        let own = |node: usize| {
-            node != voter || life.passage.told.is_some_and(|told| told.0 == digest)
-        };
+        let own =
+            |node: usize| node != voter || life.passage.told.is_some_and(|told| told.0 == digest);
         let told = |node: usize| {
-            node == voter
-                || life.passage.views[node].said.is_some_and(|said| said.digest == digest)
+            node == voter || life.passage.views[node].said.is_some_and(|said| said.digest == digest)
         };
         (0..self.voters)
             .filter(|node| self.is_balancer(*node) && *node != candidate)
