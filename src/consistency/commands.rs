@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vipward_manifest::{LARGEST_OUTPUT, Outcome, Outside, printable};
 
-use super::{COMMAND, Settings};
+use super::Settings;
 use crate::program::{self, End, Limits};
 
 /// From being asked to end to being killed.
@@ -16,13 +16,13 @@ const TOLD: usize = 2;
 const KEPT: usize = 4 << 10;
 
 /// Runs every command, all at once, and asks for every version.
-pub(super) async fn outside(settings: &Settings) -> Outside {
+pub(super) async fn outside(settings: &Settings, within: Duration) -> Outside {
     let commands = settings.commands.iter().map(|argv| async {
-        let printed = output(argv, LARGEST_OUTPUT + 1, COMMAND).await;
+        let printed = output(argv, LARGEST_OUTPUT + 1, within).await;
         (argv.join(" "), printed)
     });
     let packages = settings.packages.iter().map(|package| async {
-        let version = version(package).await;
+        let version = version(package, within).await;
         (package.clone(), version)
     });
     let (commands, packages) = tokio::join!(
@@ -67,13 +67,13 @@ fn last_lines(text: &str) -> String {
 }
 
 /// The installed version, by whichever package manager knows the package.
-async fn version(package: &str) -> Outcome<String> {
+async fn version(package: &str, within: Duration) -> Outcome<String> {
     let ask = |argv: [&str; 4]| argv.map(str::to_owned);
     let by_dpkg = ask(["dpkg-query", "-W", "-f=${Version}", package]);
     let by_rpm = ask(["rpm", "-q", "--qf=%{VERSION}-%{RELEASE}", package]);
     let mut failed = String::new();
     for argv in [by_dpkg, by_rpm] {
-        match output(&argv, KEPT, COMMAND).await {
+        match output(&argv, KEPT, within).await {
             Ok(bytes) if !bytes.is_empty() => {
                 return Ok(String::from_utf8_lossy(&bytes).trim().to_owned());
             }

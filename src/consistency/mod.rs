@@ -28,10 +28,27 @@ use vipward_manifest::{EntryName, Hash, Manifest, Outside, Shared, Variables, Wa
 
 pub use serve::Content;
 
-/// How long a command may take whose output is compared.
-const COMMAND: Duration = Duration::from_secs(5);
-/// How long the test and the reload of a repair may take.
-const REPAIR: Duration = Duration::from_secs(30);
+/// How long what an operator named may take.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// A command whose output is compared.
+    command: Duration,
+    /// The test and the reload of a repair, each.
+    repair: Duration,
+    /// From a reload that succeeded until the balancer runs with its files, which it does in its
+    /// own time.
+    reloaded: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            command: Duration::from_secs(5),
+            repair: Duration::from_secs(30),
+            reloaded: Duration::from_secs(5),
+        }
+    }
+}
 
 /// What the edge needs to know.
 #[derive(Clone, Debug)]
@@ -111,6 +128,7 @@ pub struct Consistency<P> {
     peers: P,
     /// One repair at a time, and none while the daemon starts.
     repairing: Arc<Mutex<()>>,
+    patience: Patience,
 }
 
 /// The tasks of the edge, to be run.
@@ -124,8 +142,8 @@ impl<P: Peers> Consistency<P> {
     pub fn new(settings: watch::Receiver<Arc<Settings>>, peers: P) -> (Self, Tasks) {
         let (rescan, requests) = mpsc::channel(scan::REQUESTS);
         let known = watch::Sender::new(None);
-        let repairing = Arc::default();
-        (Self { settings, known, rescan, peers, repairing }, Tasks { requests })
+        let (repairing, patience) = (Arc::default(), Patience::default());
+        (Self { settings, known, rescan, peers, repairing, patience }, Tasks { requests })
     }
 
     /// The last state known.
@@ -192,3 +210,6 @@ impl Settings {
         self.variables(node).map_or("?", |variables| variables.node.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

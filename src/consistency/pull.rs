@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use vipward_core::NodeId;
 use vipward_manifest::Hash;
 use vipward_manifest::pull::{
@@ -15,11 +15,9 @@ use vipward_manifest::pull::{
     settled,
 };
 
-use super::{Consistency, Known, Peers, REPAIR, Settings, commands};
+use super::{Consistency, Known, Peers, Settings, commands};
 
-/// So often the files are looked at after a reload, which the balancer carries out in its own
-/// time.
-const LOOKS: u32 = 20;
+/// How often the files are looked at after a reload.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl<P: Peers> Consistency<P> {
@@ -67,7 +65,7 @@ impl<P: Peers> Consistency<P> {
     /// what it is to be.
     async fn try_out(&self, settings: &Settings, mut swapped: Swapped) -> Result<(), String> {
         if let Some(test) = &settings.pull_test
-            && let Err(why) = commands::succeed(test, REPAIR).await
+            && let Err(why) = commands::succeed(test, self.patience.repair).await
         {
             return self.undo(settings, swapped, format!("the fetched files fail {why}")).await;
         }
@@ -78,20 +76,17 @@ impl<P: Peers> Consistency<P> {
                     return self.undo(settings, swapped, error.to_string()).await;
                 }
             };
-            if let Err(why) = commands::succeed(reload, REPAIR).await {
+            if let Err(why) = commands::succeed(reload, self.patience.repair).await {
                 return self.undo(settings, swapped, format!("they were not loaded: {why}")).await;
             }
         }
-        let mut looks = 0;
+        let until = Instant::now() + self.patience.reloaded;
         loop {
             let now: Arc<Known> = self.scan_now().await?;
             let verified = swapped.verify(&now.manifest);
             match verified {
                 Ok(()) => break,
-                Err(_) if looks < LOOKS => {
-                    looks += 1;
-                    sleep(LOOK).await;
-                }
+                Err(_) if Instant::now() < until => sleep(LOOK).await,
                 Err(error) => return self.undo(settings, swapped, error.to_string()).await,
             }
         }
@@ -111,7 +106,7 @@ impl<P: Peers> Consistency<P> {
 
     async fn reload_old(&self, settings: &Settings, back: &RolledBack) -> Result<(), String> {
         let (true, Some(reload)) = (back.reload, &settings.pull_reload) else { return Ok(()) };
-        commands::succeed(reload, REPAIR)
+        commands::succeed(reload, self.patience.repair)
             .await
             .map_err(|why| format!("they were not loaded again: {why}"))?;
         let state = settings.state.clone();

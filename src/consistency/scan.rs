@@ -66,7 +66,7 @@ pub(super) async fn run<P: Peers>(
                 waiting.push(request);
             }
             let began = Instant::now();
-            let outside = commands::outside(&settings).await;
+            let outside = commands::outside(&settings, consistency.patience.command).await;
             let Some((back, outside, manifest)) = scan(scanner.take(), outside).await else {
                 return;
             };

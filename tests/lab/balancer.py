@@ -1,4 +1,4 @@
-"""A balancer's own configuration: Nginx's files, which its host alone sees as /etc/nginx, and a record of what they truly were and what Nginx had loaded."""
+"""A balancer's own configuration: Nginx's files, which its host alone sees as /etc/nginx, and a record of what they and Nginx truly had."""
 import hashlib
 import os
 import threading

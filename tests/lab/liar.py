@@ -1,6 +1,6 @@
 """A member that holds the key and lies about its configuration: between a node and one of its peers, it passes on what they say, but for manifests.
 
-    liar.py NODE PEER KEY_FILE     runs in the node's namespace; orders on standard input: lie(how) for how of LIES, asked() counts what was answered so
+    liar.py NODE PEER KEY_FILE     runs in the node's namespace; orders on standard input: lie (how, of LIES), told (how many lies)
 """
 import asyncio
 import base64
@@ -58,7 +58,9 @@ def unsigned(_request, body):
     return body
 
 
-LIES = {"false": false, "another": another, "endless": endless, "empty": empty, "garbage": garbage, "unsigned": unsigned, "huge": None, "hangs-up": None}
+LIES = {
+    "false": false, "another": another, "endless": endless, "empty": empty, "garbage": garbage, "unsigned": unsigned, "huge": None, "hangs-up": None,
+}  # fmt: skip
 
 
 class Liar:
@@ -73,7 +75,8 @@ class Liar:
             await asyncio.start_server(lambda r, w, link=link: self.pass_on(link, r, w), "0.0.0.0", PORT + link)
             to = f"dnat to {link_address(self.node, link)}:{PORT + link}"
             rules += f"ip daddr {link_address(self.peer, link)} tcp dport {LINK_PORT} meta mark != {MARK} {to}\n"
-        run("nft", "-f", "-", text=f"table ip liar\ndelete table ip liar\ntable ip liar {{\n chain out {{\n type nat hook output priority -100;\n{rules} }}\n}}\n")
+        chain = f"chain out {{\ntype nat hook output priority -100;\n{rules}}}\n"
+        run("nft", "-f", "-", text=f"table ip liar\ndelete table ip liar\ntable ip liar {{\n{chain}}}\n")
 
     async def pass_on(self, link, reader, writer):
         """One connection of the node, and one to the peer for it."""

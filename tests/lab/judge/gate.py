@@ -126,10 +126,17 @@ class Gate:
     def had_on_disk(self, node, since, until):
         return {row["files"] for row in self.state_rows(node, since, until)}
 
-    def all_alike(self, at):
-        """Whether all balancers may have had the same."""
-        sets = [self.had_on_disk(node, at - tolerances.NOTICES_CHANGE, at) for node in self.balancers]
-        return bool(set.intersection(*sets)) if sets else False
+    def cold_start(self, at):
+        """Whether nobody led, and all balancers may have had the same."""
+        if any(m.begin < at < m.end for m in self.led):
+            return False
+        sets = [self.had(node, max(self.begun(node, at), at - tolerances.NOTICES_CHANGE), at) for node in self.balancers]
+        return bool(set.intersection(*sets))
+
+    def begun(self, node, at):
+        """When the life began that the node was in."""
+        lives = self.recording.journals[node].lives if node in self.recording.journals else []
+        return max((life.begun for life in lives if life.begun <= at), default=at)
 
 
 def failing(life, at):
@@ -182,7 +189,7 @@ def holds(gate, exception, mastership):
     if exception == "admitted":
         return gate.overridden(node, at)
     if exception == "cold-start":
-        return gate.all_alike(at)
+        return gate.cold_start(at)
     return False
 
 
@@ -194,7 +201,7 @@ def why_not(gate, exception, mastership):
         "drift": "it was not in service",
         "last-resort": "last_resort is not set",
         "admitted": "no operator admitted it with that configuration",
-        "cold-start": "the balancers had not all the same",
+        "cold-start": "somebody led, or the balancers had not all the same",
     }.get(exception, f"there are only {', '.join(EXCEPTIONS)}")
 
 
@@ -209,7 +216,7 @@ def standings_fit(gate, life, verdict):
         node, at = life.node, entry.at
         equal = gate.equals_reference(node, at, life)
         if entry["to"] in SERVING and entry["from"] not in SERVING and not equal:
-            if not gate.overridden(node, at) and not gate.all_alike(at):
+            if not gate.overridden(node, at) and not gate.cold_start(at):
                 sentence = f"{node} came into service ({entry['to']}) with a configuration that was not the reference"
                 verdict.find("I5", at, sentence, entry, *gate.state_rows(node, at, at))
         if entry["to"] == "quarantined" and was_surely_equal(gate, life, at):

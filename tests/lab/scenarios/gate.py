@@ -1,4 +1,7 @@
-"""Scenarios 31 to 33: a node that was away proves that its configuration is the cluster's before it may lead again. Also the words of the other scenarios of the gate."""
+"""Scenarios 31 to 33: a node that was away proves that its configuration is the cluster's before it may lead again.
+
+Also the words of the other scenarios of the gate.
+"""
 import time
 
 from configuration import CONSISTENCY, GATE_TIMING
@@ -33,6 +36,7 @@ def comes_back_different(lab):
     back = now()
     absent.start()
     becomes(absent, "quarantined")
+    alarm(absent, "quarantined", SITE)
     return absent, leader, back
 
 
@@ -61,7 +65,8 @@ def stations(node, since):
 def went_through_probation(node, since):
     """It came to Ready by a probation of the length that is configured."""
     becomes(node, "ready")
-    changes = wait_until(f"{node}'s journal tells", lambda: (found := node.journal("standing-changed", since=since)) and found[-1]["to"] == "ready" and found)
+    wait_until(f"{node}'s journal tells", lambda: stations(node, since)[-1:] == ["ready"])
+    changes = node.journal("standing-changed", since=since)
     demand([change["to"] for change in changes[-2:]] == ["probation", "ready"], f"{node} came to Ready by {changes}")
     lasted = changes[-1]["boottime"] - changes[-2]["boottime"]
     demand(lasted >= PROBATION_SECONDS - 0.01, f"{node} was on probation for {lasted:.2f} s")
@@ -109,10 +114,10 @@ def admits(lab, asked, node):
     demand(done.returncode == 0, f"admit {node}: exit {done.returncode}: {done.stdout}{done.stderr}")
 
 
-def nobody_leads(lab, node, seconds=1.5):
+def nobody_leads(node, seconds=1.5):
     """The node knows of no master, its status says so and why, and so it stays."""
     wait_until("no master is known", lambda: node.group()["master"] is None)
-    told = alarm(node, "no-candidate", "nobody may lead", "quarantined")
+    told = alarm(node, "no-candidate", "nobody may lead", "quarantined", SITE)
     hold_for(seconds, "nobody leads", lambda: node.group()["master"] is None and node.group()["role"] != "master")
     done = node.command("status")
     demand(done.returncode == 4, f"status without a master: exit {done.returncode}")
@@ -199,7 +204,7 @@ def left_alone(lab):
     died = now()
     leader.die()
     # then nobody leads, and it is said why;
-    told = nobody_leads(lab, absent)
+    told = nobody_leads(absent)
     demand(not absent.elections_won(died), f"{absent} was elected")
     # when an operator admits it, at any node, then it leads.
     admits(lab, lab.witness, absent)
@@ -216,7 +221,7 @@ def left_alone_until_the_other_is_back(lab):
     absent, leader, _ = comes_back_different(lab)
     died = now()
     leader.die()
-    nobody_leads(lab, absent)
+    nobody_leads(absent)
     # when the old master comes back, then it leads, as it did.
     leader.start()
     wait_until(f"{leader} leads", lambda: leader.elections_won(died))

@@ -90,7 +90,8 @@ def ten_thousand(lab):
     lab.unmoved(since, seconds=0.2)
     nothing_lost(lab, since)
     lab.stays_with(master)
-    return f"the reference after {read * 1000:.0f} ms, compared in {asked * 1000:.0f} ms, known after a start in {known * 1000:.0f} ms, {more:.1f} MiB more, {compared:.1f} when compared"
+    times = f"the reference after {read * 1000:.0f} ms, compared in {asked * 1000:.0f} ms, known after a start in {known * 1000:.0f} ms"
+    return f"{times}; {more:.1f} MiB more, {compared:.1f} when compared"
 
 
 def restless(path, over):
@@ -234,7 +235,8 @@ def lied_to(lab):
                 # then it is told in one sentence that nothing can be said, and nothing is changed.
                 lines = done.stderr.strip().splitlines()
                 demand(lies.told() > 0, f"{how}: the liar was not asked")
-                demand(done.returncode == 1 and len(lines) == 1 and not done.stdout, f"{how}: exit {done.returncode}: {done.stdout[:500]}{done.stderr[:500]}")
+                one_sentence = done.returncode == 1 and len(lines) == 1 and not done.stdout
+                demand(one_sentence, f"{how}: exit {done.returncode}: {done.stdout[:500]}{done.stderr[:500]}")
                 demand(absent.files.digest() == before, f"{how}: the files were changed")
                 demand(absent.status()["standing"] == "quarantined", f"{how}: {absent} is {absent.status()['standing']}")
                 said[how] = lines[0]

@@ -12,7 +12,9 @@ from configuration import GATE_TIMING, PULL
 from lab import demand, hold_for, wait_until
 from records import now
 from scenarios import scenario
-from scenarios.gate import NEW, OLD, alarm, becomes, cleared, died_and_replaced, leads_with_its_files, nothing_lost, stations, switches, went_through_probation
+from scenarios.gate import (
+    NEW, OLD, alarm, becomes, cleared, died_and_replaced, leads_with_its_files, nothing_lost, stations, switches, went_through_probation,
+)  # fmt: skip
 
 REPAIRED = {"consistency": PULL, "timing": GATE_TIMING}
 # `pause WORD COMMAND...` tells that it has begun, stands still for as long as it is asked to, and becomes the command.
@@ -111,7 +113,8 @@ def key_differs(lab):
         done = absent.command("diff", leader.name)
         content = absent.command("diff", leader.name, "--json")
     shown = done.stdout + content.stdout
-    demand("site.key" in done.stdout and "PRIVATE KEY" not in shown and "nobody else" not in shown, f"diff: exit {done.returncode}:\n{shown}{done.stderr}")
+    demand("site.key" in done.stdout, f"diff does not name it: exit {done.returncode}:\n{shown}{done.stderr}")
+    demand("PRIVATE KEY" not in shown and "nobody else" not in shown, f"diff shows a key:\n{shown}")
     demand(not sniffed.has(key), "the key travelled")
     demand(absent.files.digest() == before, "the files were changed")
     becomes(absent, "quarantined")
