@@ -381,6 +381,9 @@ impl Group {
         if s.stopping.is_some() {
             return Err(Refusal::Stopping);
         }
+        if s.gate.leaving.is_some() {
+            return Err(Refusal::Standing(me, Standing::Maintenance));
+        }
         if !is_fit(s.standing) {
             return Err(Refusal::Standing(me, s.standing));
         }

@@ -252,6 +252,9 @@ impl Node {
         for forward in &self.forwards {
             next = next.min(forward.until);
         }
+        if let Some(leaving) = &self.s.gate.leaving {
+            next = next.min(leaving.until);
+        }
         for pending in &self.s.gate.pending {
             next = next.min(pending.until);
         }

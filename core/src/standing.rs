@@ -102,6 +102,8 @@ pub(crate) struct PendingAdmission {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Leaving {
     pub(crate) reply: Reply,
+    /// By then it is out, or the command has failed.
+    pub(crate) until: Timestamp,
     /// How a handover ended that did not succeed.
     pub(crate) failed: Option<Refusal>,
 }

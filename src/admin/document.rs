@@ -47,8 +47,8 @@ pub struct ReferenceDocument {
     pub digest: String,
     /// Term and count; the highest counts.
     pub version: String,
-    /// Whether this node's configuration is the same.
-    pub consistent: bool,
+    /// Whether this node's configuration is the same; null while that is not known.
+    pub consistent: Option<bool>,
 }
 
 /// One group.
@@ -186,7 +186,7 @@ impl StatusDocument {
             reference: status.reference.map(|it| ReferenceDocument {
                 digest: it.digest.to_string(),
                 version: format!("{}.{}", it.version.term.0, it.version.count),
-                consistent: it.digest == status.digest,
+                consistent: status.consistent,
             }),
             groups: status.groups.iter().map(|group| around.group(group)).collect(),
             peers: status.peers.iter().map(|peer| around.peer(peer)).collect(),

@@ -171,6 +171,8 @@ impl<P: Peers> Consistency<P> {
                 }
                 Order::Pull { from, digest } => {
                     let pulled = self.pull(from, Hash(digest.0)).await;
+                    // What there is now is told before the end is.
+                    let _ = self.scan_now().await; // It fails where the daemon ends.
                     let outcome = match pulled {
                         Ok(()) => PullOutcome::Applied,
                         Err(what) => PullOutcome::Failed { what: what.into() },

@@ -78,7 +78,9 @@ pub(super) async fn run<P: Peers>(
             });
             let inventory = inventory(&known.manifest, &known);
             consistency.known.send_replace(Some(Arc::clone(&known)));
-            if told.as_ref() != Some(&inventory) {
+            // What a repair has put in place may go back: it is told when that is over.
+            let repairing = consistency.repairing.try_lock().is_err();
+            if told.as_ref() != Some(&inventory) && !repairing {
                 if inputs.send(Input::Manifest(inventory.clone())).await.is_err() {
                     return;
                 }

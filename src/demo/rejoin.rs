@@ -116,9 +116,12 @@ async fn reached(
 ) -> anyhow::Result<(Timestamp, Value)> {
     loop {
         // Its reason names what differs once that was compared.
+        let compared = |status: &Value| {
+            status["standing_reason"].as_str().is_some_and(|reason| reason.contains("1 entry"))
+        };
         if let Some(status) = lab.status(host).await
             && status["standing"] == standing
-            && (standing != "quarantined" || !status["alarms"].as_array().is_none_or(Vec::is_empty))
+            && (standing != "quarantined" || compared(&status))
         {
             return Ok((clock::now(), status));
         }

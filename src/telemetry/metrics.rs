@@ -134,8 +134,7 @@ impl Metrics {
         for peer in &status.peers {
             self.peer(peer, status, names);
         }
-        let equal = status.reference.map(|reference| reference.digest == status.digest);
-        self.consistent(names.my_name(), equal, status.drift_since, status.at);
+        self.consistent(names.my_name(), status.consistent, status.drift_since, status.at);
         for ((state, _), check) in status.checks.iter().zip(&names.checks) {
             let state = match state {
                 CheckState::Passing => 1,

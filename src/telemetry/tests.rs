@@ -36,6 +36,7 @@ fn status() -> Status {
             version: ReferenceVersion::default(),
             digest: Digest([1; 32]),
         }),
+        consistent: Some(true),
         drift_since: None,
         groups: vec![GroupStatus {
             group: GroupId(0),

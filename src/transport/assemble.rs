@@ -7,8 +7,8 @@ use vipward_manifest::{Entry, EntryName, Hash, Manifest};
 use super::fetch::FetchProblem;
 use super::wire::{Asked, Chunk, Page};
 
-/// A manifest has no more entries.
-const MAX_ENTRIES: usize = 20_000;
+/// A manifest has no more entries: the files that a scan takes, and a few things else.
+const MAX_ENTRIES: usize = 20_100;
 /// A manifest is no longer, as it travels.
 const MAX_MANIFEST: usize = 8 << 20;
 /// The content of an entry is no longer.
@@ -66,7 +66,7 @@ impl Pages {
         }
         self.bytes = self.bytes.saturating_add(bytes);
         if self.entries.len().saturating_add(entries.len()) > MAX_ENTRIES {
-            return Err(FetchProblem::TooLarge("20,000 entries"));
+            return Err(FetchProblem::TooLarge("20,100 entries"));
         }
         if self.bytes > MAX_MANIFEST {
             return Err(FetchProblem::TooLarge("8 MiB"));
@@ -207,7 +207,7 @@ mod tests {
         let full = add(Pages::default(), page(0, &names, true));
         let Ok(Rest::More(full)) = full else { panic!() };
         let beyond = add(full, page(MAX_ENTRIES, &["/d"], false));
-        assert!(matches!(beyond, Err(FetchProblem::TooLarge("20,000 entries"))));
+        assert!(matches!(beyond, Err(FetchProblem::TooLarge("20,100 entries"))));
         let last = begun().add(page(2, &["/d"], false), MAX_MANIFEST - 100);
         assert!(matches!(last, Ok(Rest::Done(_))));
         let long = begun().add(page(2, &["/d"], false), MAX_MANIFEST - 99);

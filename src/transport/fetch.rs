@@ -133,7 +133,7 @@ impl Fetcher {
         Self { limits, ..self }
     }
 
-    /// A peer's whole manifest, at most 20,000 entries and 8 MiB, within 30 s.
+    /// A peer's whole manifest, at most 20,100 entries and 8 MiB, within 30 s.
     ///
     /// # Errors
     ///

@@ -47,7 +47,7 @@ class Files:
         for folder in ("conf.d", "ssl", "run"):
             (self.root / folder).mkdir(parents=True)
         (NETNS / name).unlink(missing_ok=True)
-        (NETNS / name).symlink_to(directory / "etc")
+        (NETNS / name).symlink_to((directory / "etc").resolve())
         self.write("nginx.conf", NGINX)
         self.write("conf.d/site.conf", SITE.format(name=name))
         self.write("ssl/site.key", KEY.format(name="the site"), mode=0o600)

@@ -246,6 +246,6 @@ impl Node {
 }
 
 /// How long a command passed on to the master may take.
-fn operator_patience(config: &Config) -> Duration {
+pub(super) fn operator_patience(config: &Config) -> Duration {
     config.call_timeout * 2 + config.timing.lease() * 5
 }

@@ -1,6 +1,7 @@
 //! A node is taken out of candidacy by an operator, and brought back (design section 6).
 
 use super::Node;
+use super::commands::operator_patience;
 use crate::command::{Done, Refusal};
 use crate::group::{Group, Role};
 use crate::handover::{Reply, reply};
@@ -37,7 +38,8 @@ impl Node {
         } else if is == on {
             reply(&mut cx, answer_to, Ok(Done::Maintenance(me, on)));
         } else if on {
-            cx.s.gate.leaving = Some(Leaving { reply: answer_to, failed: None });
+            let until = now + operator_patience(&cx.s.config);
+            cx.s.gate.leaving = Some(Leaving { reply: answer_to, until, failed: None });
             for group in &mut self.groups {
                 group.leave(&mut cx);
             }
@@ -79,6 +81,12 @@ impl Node {
             group.handover.is_some() || matches!(group.role, Role::Master(_) | Role::Holding(_))
         };
         if self.groups.iter().any(serves) {
+            // It may have been elected meanwhile, or have lost its majority.
+            if leaving.until <= now {
+                self.s.gate.leaving = None;
+                let refusal = self.cannot_leave().unwrap_or(Refusal::Busy);
+                reply(&mut Cx { now, s: &mut self.s, out }, leaving.reply, Err(refusal));
+            }
             return;
         }
         self.s.gate.leaving = None;

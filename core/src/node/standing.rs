@@ -58,6 +58,9 @@ impl Node {
 
     /// When [`Node::lapse`] strikes, if nothing is heard until then.
     pub(super) fn lapses_at(&self) -> Timestamp {
+        if active(Mutation::ThawUnnoticed) {
+            return Timestamp::NEVER;
+        }
         match self.s.standing {
             Standing::Ready | Standing::Probation | Standing::Quarantined
                 if !self.s.is_witness() && self.s.config.quorum() > 1 =>
@@ -317,13 +320,15 @@ impl Node {
         if s.is_admitted(s.config.me, digest, Some(reference)) {
             return Verdict::Admitted;
         }
-        if self.groups.iter().all(|group| group.is_cold_start(s, s.config.me, digest)) {
+        // The reference follows the master of the first group: another group's does not count.
+        let first = self.groups.first();
+        if first.is_none_or(|group| group.is_cold_start(s, s.config.me, digest)) {
             return Verdict::ColdStart;
         }
         let patience = s.interval() * FOR_ALL;
         let undecided = joining
             && now.since(s.gate.joined_at) < patience
-            && self.groups.iter().all(|group| group.leader(s, now).is_none())
+            && first.is_none_or(|group| group.leader(s, now).is_none())
             && s.other_balancers().all(|node| s.digest_of(node).is_none_or(|it| it == digest));
         if undecided {
             return Verdict::Wait(Missing::Balancers);

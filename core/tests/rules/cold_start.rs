@@ -144,3 +144,34 @@ fn one_comes_back_with_the_references_and_leads_at_once() {
     assert_eq!((net.standing(A), net.standing(B)), (Standing::Quarantined, Standing::Ready));
     assert_eq!(net.exceptions(), []);
 }
+
+#[test]
+fn another_groups_master_with_the_same_new_configuration_keeps_nobody_out() {
+    // Given that only A can lead the first group, whose master's configuration is the reference,
+    // and that C leads another one,
+    let of = |me| {
+        with(three_balancers(me), |config| {
+            config.groups[0].priorities = vec![Some(priority(200)), None, None];
+            let mut api = config.groups[0].clone();
+            api.name = "api".into();
+            api.addresses.clear();
+            api.priorities = vec![None, Some(priority(100)), Some(priority(200))];
+            config.groups.push(api);
+        })
+    };
+    let mut net = Net::new([of(A), of(B), of(W)]);
+    net.run(H * 20);
+    assert_eq!(net.masters(), [A]);
+    // when A is away, all change, and A comes back with the same,
+    net.kill(A);
+    net.reload(B, OTHER);
+    net.reload(W, OTHER);
+    net.reconfigure(A, OTHER);
+    net.run(H * 40);
+    net.start(A);
+    net.run(H * 60);
+    // then it leads, and what all have is the reference.
+    assert_eq!(net.masters(), [A]);
+    assert_eq!(reference_of(&net, B), OTHER);
+    assert_eq!(net.standing(A), Standing::Ready);
+}

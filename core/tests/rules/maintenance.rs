@@ -141,3 +141,47 @@ fn passed_on_once_and_its_copies_get_the_same_answer() {
         assert_eq!(operator_answers(&out), [Ok(Done::Maintenance(B, true))]);
     }
 }
+
+/// Two groups without addresses, each led by one of the two balancers.
+fn active_active(me: NodeId) -> Config {
+    with(config(me), |config| {
+        config.groups[0].addresses.clear();
+        let mut api = config.groups[0].clone();
+        api.name = "api".into();
+        api.priorities = vec![Some(priority(100)), Some(priority(200)), None];
+        config.groups.push(api);
+    })
+}
+
+#[test]
+fn two_that_are_taken_out_at_once_do_not_pass_their_groups_to_and_fro() {
+    let mut net = Net::new([active_active(A), active_active(B), active_active(W)]);
+    net.run(H * 20);
+    for (node, id) in [(A, 1), (B, 2)] {
+        net.give(node, Input::Maintenance { id: OperatorId(id), node, on: true });
+    }
+    net.run(H * 30);
+    // Each is refused by the other, who is on its way out, and leads on.
+    let refused = |node| Err(Refusal::Standing(node, Standing::Maintenance));
+    assert_eq!(net.told.len(), 2, "{:?}", net.told);
+    assert!(net.told.contains(&refused(A)) && net.told.contains(&refused(B)), "{:?}", net.told);
+    assert_eq!((net.standing(A), net.standing(B)), (Standing::Ready, Standing::Ready));
+}
+
+#[test]
+fn one_that_is_elected_on_its_way_out_tells_so_in_the_end() {
+    // Given a master that hands one group over while another is about to be handed to it,
+    for delay in 0..8 {
+        let mut net = Net::new([active_active(A), active_active(B), active_active(W)]);
+        net.run(H * 20);
+        let switchover = Switchover { group: GroupId(1), to: Some(A), force: false };
+        net.give(B, Input::Switchover { id: OperatorId(1), switchover });
+        net.run(millis(delay));
+        net.give(A, Input::Maintenance { id: OperatorId(2), node: A, on: true });
+        net.run(H * 60);
+        // then both commands are answered, and A is out only if it leads nothing.
+        assert_eq!(net.told.len(), 2, "{delay}: {:?}", net.told);
+        let out = net.standing(A) == Standing::Maintenance;
+        assert_eq!(out, net.told.contains(&Ok(Done::Maintenance(A, true))), "{delay}");
+    }
+}

@@ -23,6 +23,7 @@ pub(in crate::admin) fn status() -> Status {
             version: ReferenceVersion { term: Term(42), count: 1 },
             digest: Digest([0xab; 32]),
         }),
+        consistent: Some(true),
         drift_since: None,
         groups: vec![GroupStatus {
             group: GroupId(0),

@@ -192,7 +192,7 @@ async fn endless_pages_and_parts_end_at_their_bounds() {
         page(1, start, &names.iter().map(String::as_str).collect::<Vec<_>>(), true)
     })
     .await;
-    assert_eq!(problem, FetchProblem::TooLarge("20,000 entries"));
+    assert_eq!(problem, FetchProblem::TooLarge("20,100 entries"));
     assert_eq!(asked, 101);
     let (problem, asked, _) = fetch(|path, _| {
         let start = start_of(path);
