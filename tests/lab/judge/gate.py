@@ -88,7 +88,7 @@ class Gate:
 
         `before`: a mastership that does not count, because it is the one that is judged. Empty: there is none yet.
         """
-        led = [m for m in self.led if m.begin < at and m is not before]
+        led = [m for m in self.led if m.begin <= at and m is not before]  # Journals tell milliseconds.
         if not led:
             return set()
         last = led[-1]
