@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipward_core::{
-    Config, Differences, Digest, GroupId, Input, Inventory, NodeId, OperatorId, PullOutcome, Repair,
-    Switchover,
+    Config, Differences, Digest, GroupId, Input, Inventory, NodeId, OperatorId, PullOutcome,
+    Repair, Switchover,
 };
 
 use crate::clock::{Nanos, SEC};
@@ -52,11 +52,8 @@ impl Files {
     }
 
     fn digest(self) -> Digest {
-        let byte = if self.is_applied() {
-            0x10 + self.disk
-        } else {
-            0x80 | self.disk << 3 | self.loaded
-        };
+        let byte =
+            if self.is_applied() { 0x10 + self.disk } else { 0x80 | self.disk << 3 | self.loaded };
         Digest([byte; 32])
     }
 }
@@ -364,7 +361,9 @@ impl World {
     /// A fault of the gate at a set time.
     pub(crate) fn gate_fault(&mut self, fault: &Fault) {
         match *fault {
-            Fault::Changes { node, to } if self.faults || self.stage.watch.is_some() => self.change(node, Files::applied(to)),
+            Fault::Changes { node, to } if self.faults || self.stage.watch.is_some() => {
+                self.change(node, Files::applied(to))
+            }
             Fault::Forces { asked, to } if self.faults => {
                 let to = Some(Self::id(to));
                 for group in 0..self.plan.groups() {

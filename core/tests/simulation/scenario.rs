@@ -214,7 +214,8 @@ impl World {
         let patience = if config.moves_per_hour < 1_000 { 11 * down } else { down };
         let call = nanos(config.call_timeout);
         let reconcile = nanos(config.timing.reconcile_interval);
-        3 * nanos(config.probation) + 8 * self.plan.longest_lease
+        3 * nanos(config.probation)
+            + 8 * self.plan.longest_lease
             + 2 * patience
             + 40 * self.plan.heartbeat
             + 6 * call
@@ -227,7 +228,8 @@ impl World {
     fn forming_bound(&self) -> Nanos {
         let config = &self.plan.configs[0];
         let delay = config.groups.iter().map(|group| nanos(group.preempt_delay)).max();
-        2 * nanos(config.probation) + 5 * self.plan.lease
+        2 * nanos(config.probation)
+            + 5 * self.plan.lease
             + 20 * self.plan.heartbeat
             + 2 * nanos(config.call_timeout)
             + delay.unwrap_or(0)

@@ -25,8 +25,8 @@ pub(crate) struct Gate {
     forced: Vec<Option<usize>>,
     /// Every admission that an operator asked for.
     admissions: Vec<Admission>,
-    /// Who was asked to come back from maintenance.
-    asked_back: [bool; VOTERS],
+    /// How often each was asked to come back from maintenance, and has not.
+    asked_back: [u32; VOTERS],
     stands: [[Option<Stand>; GROUPS]; VOTERS],
     /// Grants of the present step; judged when it is over.
     grants: Vec<Grant>,
@@ -90,7 +90,8 @@ struct Stand {
     reference: Option<Reference>,
     /// In force when it asked.
     force: Option<Reference>,
-    /// Whether it is in service: it has passed the gate, or leads another group.
+    /// Whether it is in service: it has passed the gate, was admitted as far as it knows, or leads
+    /// another group.
     serves: bool,
     /// By voter: whether it granted; a better one that it heard then; whether it granted to one of a
     /// cluster whose balancers were all the same.
@@ -224,9 +225,8 @@ impl Observer {
     fn may_pass(&mut self, node: usize) {
         let passage = &mut self.lives[node].passage;
         let Some((digest, _)) = passage.told else { return };
-        let equal = |reference: &Reference| {
-            Some(*reference) >= passage.floor && reference.digest == digest
-        };
+        let equal =
+            |reference: &Reference| Some(*reference) >= passage.floor && reference.digest == digest;
         passage.passed |= passage.floor.is_none() || self.gate.references.iter().any(equal);
     }
 
@@ -271,7 +271,7 @@ impl Observer {
                 self.gate.forced.push(switchover.to.map(|to| to.index()));
             }
             Input::Maintenance { node, on: false, .. } => {
-                self.gate.asked_back[node.index()] = true;
+                self.gate.asked_back[node.index()] += 1;
             }
             _ => {}
         }
@@ -353,9 +353,9 @@ impl Observer {
     /// applied, or to what it was.
     fn judge_setting(&mut self, node: usize, at: Moment, reference: Reference) {
         let life = &self.lives[node];
-        let leads = life.masteries[0].as_ref().is_some_and(|m| {
-            m.term == reference.version.term.0 && m.ends(self.quorum) > at.local
-        });
+        let leads = life.masteries[0]
+            .as_ref()
+            .is_some_and(|m| m.term == reference.version.term.0 && m.ends(self.quorum) > at.local);
         let applied = life.passage.told == Some((reference.digest, true));
         let former = life.passage.reached.is_some_and(|known| known.digest == reference.digest);
         let who = letter(node);
@@ -444,6 +444,7 @@ impl Observer {
             return self.violate("I5", || format!("{who} names another digest than {told:?}"));
         }
         let force = self.in_force();
+        let admitted = self.is_admitted(node, request.digest, request.reference);
         let masteries = self.lives[node].masteries.iter().flatten();
         let leads = masteries.into_iter().any(|m| m.ends(self.quorum) > at.local);
         let mut stand = Stand {
@@ -452,7 +453,7 @@ impl Observer {
             standing: passage.standing,
             reference: request.reference,
             force,
-            serves: passage.passed || leads,
+            serves: passage.passed || leads || admitted,
             granted: [false; VOTERS],
             better: [None; VOTERS],
             cold: [false; VOTERS],
@@ -493,6 +494,9 @@ impl Observer {
         reference: Option<Reference>,
     ) -> Option<usize> {
         let Reference { digest, .. } = reference?;
+        if self.is_admitted(candidate, own, reference) {
+            return None;
+        }
         let life = &self.lives[voter];
         let reached = life.passage.reached.is_none_or(|known| known.digest == digest);
         if digest == own || !reached {
@@ -523,12 +527,10 @@ impl Observer {
     /// Whether `voter` was told that every balancer has that configuration.
     fn is_cold(&self, voter: usize, candidate: usize, digest: Digest) -> bool {
         let life = &self.lives[voter];
-        let own = |node: usize| {
-            node != voter || life.passage.told.is_some_and(|told| told.0 == digest)
-        };
+        let own =
+            |node: usize| node != voter || life.passage.told.is_some_and(|told| told.0 == digest);
         let told = |node: usize| {
-            node == voter
-                || life.passage.views[node].said.is_some_and(|said| said.digest == digest)
+            node == voter || life.passage.views[node].said.is_some_and(|said| said.digest == digest)
         };
         (0..self.voters)
             .filter(|node| self.is_balancer(*node) && *node != candidate)
@@ -549,8 +551,11 @@ impl Observer {
         if known != *from {
             self.violate("I8", || format!("{who} changes from {from:?}, but was {known:?}"));
         }
-        if known == Standing::Maintenance && !std::mem::take(&mut self.gate.asked_back[node]) {
-            self.violate("I5", || format!("{who} leaves maintenance, and nobody asked it to"));
+        if known == Standing::Maintenance {
+            match self.gate.asked_back[node].checked_sub(1) {
+                Some(left) => self.gate.asked_back[node] = left,
+                None => self.violate("I5", || format!("{who} leaves maintenance unasked")),
+            }
         }
         if to.may_lead() && !from.may_lead() {
             let told = self.lives[node].passage.told;
@@ -611,7 +616,8 @@ impl Observer {
         let newer = stand.reference.filter(|reference| *reference > force);
         let equal = stand.digest == force.digest
             || newer.is_some_and(|reference| reference.digest == stand.digest);
-        if stand.standing.may_lead() && (equal || self.is_admitted(node, stand, force)) {
+        if stand.standing.may_lead() && (equal || self.is_admitted(node, stand.digest, stand.force))
+        {
             return Ok(());
         }
         let mut granted = (0..self.voters).filter(|voter| voters[*voter]);
@@ -642,10 +648,12 @@ impl Observer {
 
     /// Whether an operator admitted it with that configuration, and no other reference was set
     /// since.
-    fn is_admitted(&self, node: usize, stand: &Stand, force: Reference) -> bool {
+    fn is_admitted(&self, node: usize, digest: Digest, force: Option<Reference>) -> bool {
         self.gate.admissions.iter().any(|admission| {
-            (admission.node.index(), admission.digest) == (node, stand.digest)
-                && (force.version <= admission.version || force.digest == admission.over)
+            let void = force.is_some_and(|force| {
+                force.version > admission.version && force.digest != admission.over
+            });
+            (admission.node.index(), admission.digest) == (node, digest) && !void
         })
     }
 
