@@ -316,7 +316,9 @@ impl Group {
             self.wait = wait;
         }
         let (cause, reason) = match &self.role {
-            Role::Master(mastership) if elected.term > mastership.term => {
+            Role::Master(mastership)
+                if elected.term > mastership.term && !active(Mutation::NeverDeposed) =>
+            {
                 cx.s.gate.deposed = true;
                 (mastership.cause, "another was elected in a higher term")
             }
@@ -342,7 +344,6 @@ impl Group {
             && s.effective_priority(self.id).is_some()
             && s.is_reserved(self.next_term())
             && (s.preflight_ok() || !active(Mutation::PreflightIsFatal))
-            && (s.is_written() || !active(Mutation::DiskAwaited))
     }
 
     /// This node's place in the order of candidates.

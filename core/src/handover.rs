@@ -375,6 +375,9 @@ impl Group {
         if !known {
             return Err(Refusal::NotMaster);
         }
+        if active(Mutation::SuccessorUnchecked) {
+            return Ok(Done::Accepted);
+        }
         if s.stopping.is_some() {
             return Err(Refusal::Stopping);
         }

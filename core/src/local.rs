@@ -136,8 +136,9 @@ impl Group {
     /// leads: before, nothing is known that a hook could act upon.
     pub(crate) fn run_hooks(&mut self, cx: &mut Cx<'_>) {
         let (point, role, cause): (_, _, Option<Cause>) = match &self.role {
-            Role::Master(master) => (HookPoint::Master, RoleName::Master, Some(master.cause)),
             Role::Holding(_) if active(Mutation::HoldingUntold) => return,
+            Role::Master(_) | Role::Backup if active(Mutation::HooksUntold) => return,
+            Role::Master(master) => (HookPoint::Master, RoleName::Master, Some(master.cause)),
             Role::Holding(it) => (HookPoint::Holding, RoleName::Holding, Some(it.cause)),
             Role::Backup if self.another_leads(cx) => (HookPoint::Backup, RoleName::Backup, None),
             Role::None | Role::Backup => return,

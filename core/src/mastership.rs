@@ -42,6 +42,7 @@ impl Group {
         if let Role::Master(mastership) = &self.role
             && mastership.lease_until(cx.s) <= cx.now
             && !active(Mutation::HoldingActs)
+            && !active(Mutation::NeverDeposed)
         {
             let cause = mastership.cause;
             self.hold(cx, cause, "no majority renewed the lease", None);

@@ -84,7 +84,9 @@ mutations! { simulation {
     HolderHintIgnored = "holder-hint-ignored", "At a start the holder does not come first.";
     SuccessorUnchecked = "successor-unchecked", "A handover is made to a node that cannot lead.";
     PreflightIsFatal = "preflight-is-fatal", "A node whose preflight fails never stands.";
-    DiskAwaited = "disk-awaited", "A node does not stand while its disk is slow or full.";
+    DiskAwaited = "disk-awaited", "Nothing is claimed before the election is on disk.";
+    HooksUntold = "hooks-untold", "No hook is told of a new master.";
+    NeverDeposed = "never-deposed", "A master steps down neither at the end of its lease nor for another.";
     UnboundedMoves = "unbounded-moves", "Moves have no budget.";
 }}
 

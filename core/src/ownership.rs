@@ -15,6 +15,7 @@ use crate::config::{AddressKind, GroupConfig};
 use crate::event::{Event, EventKind, OwnershipName};
 use crate::group::{Group, Role};
 use crate::input::Association;
+use crate::mutation::{Mutation, active};
 use crate::output::Operation;
 use crate::shared::Cx;
 use crate::types::{AddressId, AssociationId, CallId, Holder, NodeId, SendNumber, Term, Timestamp};
@@ -246,6 +247,9 @@ impl Ownership {
 
     /// A hint that something moved.
     pub(crate) fn hint(&mut self, now: Timestamp) {
+        if self.guarded_since.is_some() && active(Mutation::NoGuardWatch) {
+            return;
+        }
         self.read_at = now;
     }
 }

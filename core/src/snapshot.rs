@@ -22,6 +22,7 @@ impl Node {
             muted: s.muted_until.left(now),
             digest: s.digest().known().unwrap_or(s.config.shared),
             reference: s.gate.reference,
+            consistent: s.is_consistent(s.config.me),
             drift_since: s.gate.drift_since,
             groups: self.groups.iter().map(|group| group_status(group, s, now)).collect(),
             peers: s

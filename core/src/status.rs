@@ -26,6 +26,8 @@ pub struct Status {
     pub digest: Digest,
     /// The cluster's reference, as far as known.
     pub reference: Option<Reference>,
+    /// Whether its configuration is the reference's; `None` while that is not known.
+    pub consistent: Option<bool>,
     /// Since when its configuration differs from the reference.
     pub drift_since: Option<Timestamp>,
     /// The groups.

@@ -20,6 +20,10 @@ pub struct Config {
     pub node: NodeChoice,
     /// The protocol's durations.
     pub timing: Timing,
+    /// How long a node that came back must be well before it is like the others again.
+    pub probation: Duration,
+    /// How long a node may be away and be taken back without probation.
+    pub restart_grace: Duration,
     /// File with the cluster's keys.
     pub key_file: PathBuf,
     /// Every voter, sorted by name: a node's place here is its [`NodeId`].
@@ -32,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// The health checks of every balancer; see [`Config::checks_of`].
     pub checks: Vec<Check>,
+    /// What must be equal on all balancers beside this file.
+    pub consistency: Consistency,
     /// The operator's commands.
     pub hooks: Hooks,
     /// Where operators and tools ask.
@@ -42,6 +48,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// SHA-256 of the shared part, in its canonical form.
     pub digest: Digest,
+    /// The same as text, for people who compare it.
+    pub canonical: String,
     /// What is accepted, but has no effect.
     pub warnings: Vec<Problem>,
     pub(super) places: Places,
@@ -200,6 +208,42 @@ pub enum CheckKind {
     },
 }
 
+/// What must be equal on all balancers, for one to be elected (design section 6).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Consistency {
+    /// Files, as shell patterns.
+    pub files: Vec<String>,
+    /// Those of which only the hash travels, as shell patterns.
+    pub digest_only: Vec<String>,
+    /// Lines that may differ, as regular expressions with variables.
+    pub ignore: Vec<String>,
+    /// Commands whose output counts, each a program and its arguments: not empty.
+    pub commands: Vec<Vec<String>>,
+    /// Packages whose version counts.
+    pub packages: Vec<String>,
+    /// The balancer's: what is newer than its last load is not applied.
+    pub pid_file: Option<PathBuf>,
+    /// Whether a quarantined node may lead when nobody else is left.
+    pub last_resort: bool,
+    /// What a node that differs does about it.
+    pub repair: Repair,
+}
+
+/// What a node that differs does about it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Repair {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Fetches the master's files.
+    Pull {
+        /// Run before they are kept.
+        test: Option<Vec<String>>,
+        /// Run after.
+        reload: Option<Vec<String>>,
+    },
+}
+
 /// The operator's commands, each a program and its arguments: not empty. By when they are run.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Hooks {
@@ -342,6 +386,13 @@ impl Config {
         Ok(self)
     }
 
+    /// Whether files, commands or packages of `node` are compared beside this file.
+    #[must_use]
+    pub fn scans(&self, node: &Node) -> bool {
+        let Consistency { files, commands, packages, .. } = &self.consistency;
+        !node.witness && !(files.is_empty() && commands.is_empty() && packages.is_empty())
+    }
+
     /// The health checks that `node` runs of itself: a witness has nothing to check.
     #[must_use]
     pub fn checks_of(&self, node: &Node) -> &[Check] {
@@ -381,7 +432,15 @@ impl Config {
             timing: self.timing,
             groups: groups.collect(),
             checks: checks.collect(),
-            digest: self.digest,
+            shared: self.digest,
+            scanned: self.scans(me),
+            probation: self.probation,
+            restart_grace: self.restart_grace,
+            last_resort: self.consistency.last_resort,
+            repair: match self.consistency.repair {
+                Repair::Off => core::Repair::Off,
+                Repair::Pull { .. } => core::Repair::Pull,
+            },
             call_timeout: self.cloud.call_timeout,
             claim: self.cloud.claim,
             moves_per_hour: self.limits.moves_per_hour,

@@ -84,7 +84,9 @@ impl Group {
             }
             Permit::Undecided => active(Mutation::CallUnconfirmed) && enough,
         };
-        if !permitted {
+        let written = cx.s.disk.elected.get(self.id.index()).is_some_and(|known| *known >= term);
+        let awaited = active(Mutation::DiskAwaited) && !written;
+        if !permitted || awaited {
             if !matches!(permit, Permit::After(_)) {
                 // Decided here: from now on a majority must answer, at once.
                 address.plan = Plan::Claim { permit: Permit::After(cx.s.last_send), why };
@@ -102,6 +104,9 @@ impl Group {
         let call = cx.s.new_call();
         address.calling = Some(Calling { call, operation: operation.clone(), term });
         address.remember_before();
+        if active(Mutation::CallsOverlap) {
+            address.retry_at = cx.now + interval; // Or the faulty node would do nothing else.
+        }
         let kind = EventKind::CallStarted {
             call,
             operation: operation.as_str(),

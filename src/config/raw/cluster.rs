@@ -21,13 +21,13 @@ pub(in crate::config) struct RawTiming {
     /// is waited for.
     #[schemars(range(min = 2, max = 10))]
     pub misses: u32,
-    /// How long a node that came back stands behind all others. Not in this version.
+    /// How long a node that came back must be well, and stands behind all others.
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "1day"))]
     pub probation: Span,
     /// How often addresses are compared with the cloud when nothing happens.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub reconcile_interval: Span,
-    /// How long a restarted node is not taken for a stranger. Not in this version.
+    /// How long a node may be away and be taken back without probation.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
     pub restart_grace: Span,
     /// Whether refused connections are evidence of a crash, so that nobody waits for the lease.

@@ -6,6 +6,7 @@
 //! `required`.
 
 mod cluster;
+mod consistency;
 mod hooks;
 mod local;
 mod unbuilt;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::leaf::{Command, Kind, Span};
 
 pub(super) use cluster::*;
+pub(super) use consistency::*;
 pub(super) use hooks::*;
 pub(super) use local::*;
 pub(super) use unbuilt::*;
@@ -53,7 +55,7 @@ pub(super) struct RawConfig {
     /// Health checks, run by every balancer of itself.
     #[schemars(length(max = 64))]
     pub checks: Vec<RawCheck>,
-    /// What must be equal on all nodes beside this file. Not in this version.
+    /// What must be equal on all nodes beside this file, for a node to be elected.
     pub consistency: Option<RawConsistency>,
     /// Commands run when this node's role in a group changes, or an alarm is raised.
     pub hooks: Option<RawHooks>,

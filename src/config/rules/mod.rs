@@ -1,6 +1,7 @@
 //! The rules between keys: [`RawConfig`] to [`Config`], every broken rule reported.
 
 mod checks;
+mod consistency;
 mod groups;
 mod hooks;
 mod nodes;
@@ -11,7 +12,7 @@ use std::net::SocketAddr;
 
 use vipward_core::{ClaimMode, Timing};
 
-use super::digest::digest;
+use super::digest::shared;
 use super::problem::Findings;
 use super::raw::{RawClaim, RawCloud, RawConfig, RawLevel, RawLog, RawProvider};
 use super::typed::{
@@ -27,24 +28,29 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
     let groups = groups::groups(raw, &nodes, findings);
     let checks = checks::checks(raw, findings);
     let hooks = hooks::hooks(raw, findings);
+    let consistency = consistency::consistency(raw, findings);
     let cloud = cloud(&raw.cloud, findings);
     let admin = admin(raw, &nodes, findings);
     if !findings.errors.is_empty() {
         return None;
     }
-    let digest = digest(raw)
+    let shared = shared(raw)
         .map_err(|error| findings.error("", format!("has no canonical form: {error}")))
         .ok();
+    let (digest, canonical) = shared?;
     Some(Config {
         cluster: raw.cluster.clone()?,
         node,
         timing: timing?,
+        probation: raw.timing.probation.0,
+        restart_grace: raw.timing.restart_grace.0,
         key_file: raw.security.key_file.clone(),
         nodes,
         groups,
         cloud: cloud?,
         limits: Limits { moves_per_hour: raw.limits.moves_per_hour, repairs: raw.limits.repairs },
         checks,
+        consistency: consistency.unwrap_or_default(),
         hooks,
         admin,
         state: State {
@@ -52,7 +58,8 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
             journal_size: raw.state.journal_size.0,
         },
         telemetry: telemetry(raw),
-        digest: digest?,
+        digest,
+        canonical,
         warnings: findings.warnings.clone(),
         places: findings.places.clone(),
     })

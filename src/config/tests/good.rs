@@ -94,7 +94,7 @@ fn the_core_gets_nodes_by_name_priorities_by_node_and_links_by_the_longer_side()
     let priorities: Vec<_> = core.groups[0].priorities.iter().map(|p| p.map(u8::from)).collect();
     assert_eq!(priorities, [Some(100), Some(200), None]);
     assert_eq!(core.checks.len(), 1);
-    assert_eq!(core.digest, config.digest);
+    assert_eq!(core.shared, config.digest);
     // then the witness's one link speaks to both of a balancer's, and it checks nothing.
     let (_, witness) = config.node("witness").expect("a node");
     let (_, balancer) = config.node("lb-b").expect("a node");
@@ -166,10 +166,7 @@ fn what_is_not_in_this_version_and_harmless_is_named() {
         assert_eq!(warnings.len(), 1, "{warnings:#?}");
         assert!(warnings[0].starts_with(&format!("vipward.toml:{wanted}")), "{warnings:?}");
     };
-    one("misses = 3", "probation = \"30s\"", "5: timing.probation: is not in this version");
-    one("misses = 3", "restart_grace = \"15s\"", "5: timing.restart_grace: is not in this");
     one("misses = 3", "on_stop = \"hold\"", "5: timing.on_stop: \"hold\" is not in this version");
-    one("[limits]", "[consistency]\nlast_resort = true\n[limits]", "26: consistency: is not in");
     one("fatal = true", "weight = 50", "32: checks[0].weight: moves nothing unless preempt = true");
     one("lb-a = 200, lb-b = 100", "lb-a = 200", "22: groups[0].priority: only lb-a can hold");
     assert!(
