@@ -115,7 +115,7 @@ impl World {
         {
             host.disk_before = host.disk.replace(durable);
         }
-        self.observer.died(node);
+        self.observer.died(node, self.now);
         self.haunt(node);
         self.close_sockets(node, silent);
         let host = &mut self.hosts[node];
