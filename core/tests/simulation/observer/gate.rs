@@ -69,8 +69,8 @@ pub(crate) struct Passage {
 enum Absence {
     /// Its process started.
     Birth,
-    /// No majority answered it for too long.
-    Lapse,
+    /// No majority answered it for too long, which is never less than the lease it then had.
+    Lapse(Nanos),
     /// It was deposed, or in maintenance, for however long.
     Other,
 }
@@ -311,7 +311,9 @@ impl Observer {
         let grace = nanos(life.config.restart_grace).max(nanos(life.config.timing.lease()));
         if at.local > answered + grace {
             let absence = match life.passage.standing {
-                Standing::Ready | Standing::Probation | Standing::Quarantined => Absence::Lapse,
+                Standing::Ready | Standing::Probation | Standing::Quarantined => {
+                    Absence::Lapse(nanos(life.config.timing.lease()))
+                }
                 Standing::Joining | Standing::Maintenance => life.passage.absence,
             };
             self.must_pass(node, absence);
@@ -615,7 +617,7 @@ impl Observer {
         let early = match passage.absence {
             Absence::Other => false,
             // After a reload to a longer lease it may not have been too long.
-            Absence::Lapse => nanos(life.config.timing.lease()) <= life.first_lease,
+            Absence::Lapse(lease) => nanos(life.config.timing.lease()) <= lease,
             Absence::Birth => {
                 let together = (0..self.voters).all(|other| {
                     let other = &self.lives[other];
