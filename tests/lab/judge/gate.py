@@ -88,7 +88,7 @@ class Gate:
 
         `before`: a mastership that does not count, because it is the one that is judged. Empty: there is none yet.
         """
-        led = [m for m in self.led if m.begin <= at and m is not before]  # Journals tell milliseconds.
+        led = [m for m in self.led if m.begin < at and m is not before]
         if not led:
             return set()
         last = led[-1]
@@ -214,7 +214,7 @@ def standings_fit(gate, life, verdict):
         if entry.event != "standing-changed":
             continue
         node, at = life.node, entry.at
-        equal = gate.equals_reference(node, at, life)
+        equal = gate.equals_reference(node, at + 0.001, life)  # A mastership of the same millisecond may be its reason.
         if entry["to"] in SERVING and entry["from"] not in SERVING and not equal:
             if not gate.overridden(node, at) and not gate.cold_start(at):
                 sentence = f"{node} came into service ({entry['to']}) with a configuration that was not the reference"
