@@ -71,7 +71,7 @@ impl Group {
         // Whatever it named, the voter judges by what it hears itself.
         let exception = match standing {
             Standing::Ready | Standing::Probation => Exception::Drift,
-            Standing::Quarantined if s.config.last_resort => Exception::LastResort,
+            Standing::Quarantined if s.is_last_resort() => Exception::LastResort,
             Standing::Quarantined | Standing::Joining | Standing::Maintenance => {
                 return shut(DenialReason::Standing(standing));
             }
@@ -105,7 +105,7 @@ impl Group {
         }
         let exception = if leads {
             Exception::Drift
-        } else if quarantined && s.config.last_resort {
+        } else if quarantined && s.is_last_resort() {
             Exception::LastResort
         } else {
             return None;
@@ -157,7 +157,10 @@ impl Group {
         let mut others = s.other_balancers().filter(|node| *node != candidate);
         self.leader(s, s.now).is_none()
             && (me == candidate || s.is_witness() || s.digest() == digest)
-            && others.all(|node| s.live_beat(node).is_some_and(|beat| beat.digest == digest))
+            && others.all(|node| match s.live_beat(node) {
+                Some(beat) => beat.digest == digest,
+                None => active(Mutation::ColdStartUnheard),
+            })
     }
 
     /// The master, as far as this node knows one: itself, or one heard with a valid lease.

@@ -139,7 +139,7 @@ impl Group {
             return Err(Refusal::Unhealthy(node));
         }
         let wanted = s.gate.reference.map_or(s.digest(), |reference| reference.digest);
-        if beat.digest != wanted && !force && !active(Mutation::QuarantinedPreempts) {
+        if beat.digest != wanted && !force && !is_drift_ignored() {
             return Err(Refusal::Drift(node));
         }
         if !beat.preflight_ok && !force {
@@ -398,7 +398,7 @@ impl Group {
         let masters = beat.map(|(beat, _, _)| beat.digest);
         let wanted = s.gate.reference.map(|reference| reference.digest).or(masters);
         let drift = wanted.is_some_and(|wanted| wanted != s.digest());
-        if drift && !force && !active(Mutation::QuarantinedPreempts) {
+        if drift && !force && !is_drift_ignored() {
             return Err(Refusal::Drift(me));
         }
         if !s.preflight_ok() && !force {
@@ -476,6 +476,11 @@ fn is_fit(standing: Standing) -> bool {
         Standing::Quarantined => active(Mutation::QuarantinedPreempts),
         Standing::Joining | Standing::Maintenance => false,
     }
+}
+
+/// Two deliberate faults hand over to another configuration.
+fn is_drift_ignored() -> bool {
+    active(Mutation::QuarantinedPreempts) || active(Mutation::HandoverIgnoresDrift)
 }
 
 /// A command passed on to the master, whose outcome is awaited.

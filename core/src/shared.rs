@@ -157,7 +157,9 @@ impl Shared {
         });
         let mut disk = disk.unwrap_or_default();
         disk.elected.resize(config.groups.len(), Term::default());
-        let maintenance = disk.maintenance && config.is_balancer(config.me);
+        let maintenance = disk.maintenance
+            && config.is_balancer(config.me)
+            && !active(Mutation::MaintenanceForgotten);
         let standing = if maintenance { Standing::Maintenance } else { Standing::Joining };
         let mute = disk.longest_promise.max(config.timing.lease());
         let muted_until = if active(Mutation::NoMute) { now } else { now + mute };

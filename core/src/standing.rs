@@ -177,6 +177,11 @@ impl Shared {
         !self.config.scanned || self.gate.inventory.as_ref().is_some_and(Inventory::is_applied)
     }
 
+    /// Whether a quarantined node may lead when nobody else is left.
+    pub(crate) fn is_last_resort(&self) -> bool {
+        self.config.last_resort || active(Mutation::LastResortUnasked)
+    }
+
     /// Whether this node's configuration is the reference's; so is any before there is one.
     pub(crate) fn is_as_reference(&self) -> bool {
         self.gate.reference.is_none_or(|reference| reference.digest == self.digest())
@@ -206,6 +211,7 @@ impl Shared {
     pub(crate) fn is_reported(&self) -> bool {
         let since = self.gate.joined_at;
         self.answers().filter(|at| *at >= since).count() + 1 >= self.config.quorum()
+            || active(Mutation::JoiningAsksNobody)
     }
 
     /// What a peer says of itself: its newest heartbeat, unless that is older than a lease. An

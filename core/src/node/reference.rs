@@ -27,6 +27,7 @@ impl Node {
         let version = match known {
             Some(known) if known.version.term > term => return,
             Some(known) if known.version.term == term && known.digest == digest => return,
+            Some(known) if known.version.term == term && active(Mutation::ReferenceStays) => return,
             Some(known) if known.version.term == term => self.s.gate.next_version(),
             Some(_) | None => ReferenceVersion { term, count: 0 },
         };

@@ -142,7 +142,9 @@ impl Node {
             self.join_as_witness(now, out);
             return;
         }
-        if std::mem::take(&mut self.s.gate.deposed) && self.s.standing.may_lead() {
+        let deposed =
+            std::mem::take(&mut self.s.gate.deposed) && !active(Mutation::DeposedUnnoticed);
+        if deposed && self.s.standing.may_lead() {
             let gap = now.since(self.s.answered_at());
             let known = match self.s.gate.absence {
                 Absence::Gap(before) => before,
@@ -207,7 +209,9 @@ impl Node {
 
     /// Why probation is skipped, if it is.
     fn skips_probation(&self) -> Option<&'static str> {
-        if self.groups.iter().any(is_holding) {
+        if active(Mutation::ProbationSkipped) {
+            Some("on purpose")
+        } else if self.groups.iter().any(is_holding) {
             Some("its configuration is the reference's, and it serves on")
         } else if self.s.was_away_briefly() {
             Some("its configuration is the reference's, and it was away only briefly")

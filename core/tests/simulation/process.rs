@@ -11,6 +11,7 @@ use crate::clock::{Nanos, SEC};
 use crate::host::{LINKS, Process};
 use crate::observer::nanos;
 use crate::plan::VOTERS;
+use crate::show;
 use crate::world::{Event, World};
 
 impl World {
@@ -39,7 +40,10 @@ impl World {
         let tampered = lost || stale;
         let at = host.clock.at(self.now);
         let disk = host.disk.clone();
-        self.trace.line(self.now, node, || format!("BOOTS as {boot:?} with {disk:?}"));
+        self.trace.line(self.now, node, || {
+            let disk = disk.as_ref().map_or("no disk".into(), show::show_durable);
+            format!("BOOTS as {boot:?} with {disk}")
+        });
         let ceiling = disk.as_ref().map_or(0, |disk| disk.ceiling.0);
         let used = self.observer.used[node];
         let longest = disk.as_ref().map(|disk| disk.longest_promise).unwrap_or_default();
@@ -111,7 +115,7 @@ impl World {
         {
             host.disk_before = host.disk.replace(durable);
         }
-        self.observer.died(node);
+        self.observer.died(node, self.now);
         self.haunt(node);
         self.close_sockets(node, silent);
         let host = &mut self.hosts[node];

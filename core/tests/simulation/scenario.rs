@@ -198,6 +198,9 @@ impl World {
         if !self.is_equal_at_end() {
             return None;
         }
+        if self.leader_of(0).is_some_and(|master| !self.observer.is_in_force(master)) {
+            return Some("the reference is not what the master has".into());
+        }
         let node = (0..self.plan.voters()).find(|node| {
             !self.hosts[*node].runs(self.hosts[*node].life)
                 || self.observer.standing(*node) != Standing::Ready

@@ -214,7 +214,7 @@ def standings_fit(gate, life, verdict):
         if entry.event != "standing-changed":
             continue
         node, at = life.node, entry.at
-        equal = gate.equals_reference(node, at, life)
+        equal = gate.equals_reference(node, at + 0.001, life)  # A mastership of the same millisecond may be its reason.
         if entry["to"] in SERVING and entry["from"] not in SERVING and not equal:
             if not gate.overridden(node, at) and not gate.cold_start(at):
                 sentence = f"{node} came into service ({entry['to']}) with a configuration that was not the reference"

@@ -25,11 +25,13 @@ pub(crate) struct Gate {
     forced: Vec<Option<usize>>,
     /// Every admission that an operator asked for.
     admissions: Vec<Admission>,
-    /// Who was asked to come back from maintenance.
-    asked_back: [bool; VOTERS],
+    /// How often each was asked to come back from maintenance, and has not.
+    asked_back: [u32; VOTERS],
     stands: [[Option<Stand>; GROUPS]; VOTERS],
     /// Grants of the present step; judged when it is over.
     grants: Vec<Grant>,
+    /// By node: when its last process died.
+    died: [Nanos; VOTERS],
     /// By group: the last handover.
     handed: [Option<Handed>; GROUPS],
 }
@@ -52,11 +54,25 @@ pub(crate) struct Passage {
     /// What was in force when it last had to prove itself, and whether it has.
     floor: Option<Reference>,
     passed: bool,
+    absence: Absence,
+    /// Since when it is on probation, on its own clock.
+    watched_at: Nanos,
     /// By peer: when the newest of its sends went out that was answered, on its own clock.
     answered: [Option<Nanos>; VOTERS],
     views: [View; VOTERS],
     /// By group: the last term that it led.
     led: [u64; GROUPS],
+}
+
+/// Why a node has to prove itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Absence {
+    /// Its process started.
+    Birth,
+    /// No majority answered it for too long, which is never less than the lease it then had.
+    Lapse(Nanos),
+    /// It was deposed, or in maintenance, for however long.
+    Other,
 }
 
 /// What a node says of itself in a heartbeat.
@@ -90,7 +106,8 @@ struct Stand {
     reference: Option<Reference>,
     /// In force when it asked.
     force: Option<Reference>,
-    /// Whether it is in service: it has passed the gate, or leads another group.
+    /// Whether it is in service: it has passed the gate, was admitted as far as it knows, or leads
+    /// another group.
     serves: bool,
     /// By voter: whether it granted; a better one that it heard then; whether it granted to one of a
     /// cluster whose balancers were all the same.
@@ -128,6 +145,8 @@ impl Passage {
             reached: None,
             floor: None,
             passed: false,
+            absence: Absence::Birth,
+            watched_at: 0,
             answered: [None; VOTERS],
             views: [View::default(); VOTERS],
             led: [0; GROUPS],
@@ -192,11 +211,16 @@ impl Observer {
         self.lives[node].passage = Passage { told, ..Passage::new(standing) };
         self.gate.stands[node] = [const { None }; GROUPS];
         self.gate_forgets();
-        self.must_pass(node);
+        self.must_pass(node, Absence::Birth);
+    }
+
+    pub(super) fn gate_died(&mut self, node: usize, real: Nanos) {
+        self.gate.died[node] = real;
+        self.gate_forgets();
     }
 
     /// A process died, or a disk was lost: less may be in force than before.
-    pub(super) fn gate_forgets(&mut self) {
+    fn gate_forgets(&mut self) {
         let force = self.in_force();
         for node in 0..self.voters {
             let floor = &mut self.lives[node].passage.floor;
@@ -211,9 +235,10 @@ impl Observer {
         !self.lives[node].config.nodes[node].witness
     }
 
-    fn must_pass(&mut self, node: usize) {
+    fn must_pass(&mut self, node: usize, absence: Absence) {
         let floor = self.in_force();
         let passage = &mut self.lives[node].passage;
+        passage.absence = absence;
         passage.floor = floor;
         passage.passed = false;
         self.may_pass(node);
@@ -270,7 +295,7 @@ impl Observer {
                 self.gate.forced.push(switchover.to.map(|to| to.index()));
             }
             Input::Maintenance { node, on: false, .. } => {
-                self.gate.asked_back[node.index()] = true;
+                self.gate.asked_back[node.index()] += 1;
             }
             _ => {}
         }
@@ -285,7 +310,13 @@ impl Observer {
         let answered = answered.get(others).copied().unwrap_or(life.born.local);
         let grace = nanos(life.config.restart_grace).max(nanos(life.config.timing.lease()));
         if at.local > answered + grace {
-            self.must_pass(node);
+            let absence = match life.passage.standing {
+                Standing::Ready | Standing::Probation | Standing::Quarantined => {
+                    Absence::Lapse(nanos(life.config.timing.lease()))
+                }
+                Standing::Joining | Standing::Maintenance => life.passage.absence,
+            };
+            self.must_pass(node, absence);
         }
     }
 
@@ -443,6 +474,7 @@ impl Observer {
             return self.violate("I5", || format!("{who} names another digest than {told:?}"));
         }
         let force = self.in_force();
+        let admitted = self.is_admitted(node, request.digest, request.reference);
         let masteries = self.lives[node].masteries.iter().flatten();
         let leads = masteries.into_iter().any(|m| m.ends(self.quorum) > at.local);
         let mut stand = Stand {
@@ -451,7 +483,7 @@ impl Observer {
             standing: passage.standing,
             reference: request.reference,
             force,
-            serves: passage.passed || leads,
+            serves: passage.passed || leads || admitted,
             granted: [false; VOTERS],
             better: [None; VOTERS],
             cold: [false; VOTERS],
@@ -492,6 +524,9 @@ impl Observer {
         reference: Option<Reference>,
     ) -> Option<usize> {
         let Reference { digest, .. } = reference?;
+        if self.is_admitted(candidate, own, reference) {
+            return None;
+        }
         let life = &self.lives[voter];
         let reached = life.passage.reached.is_none_or(|known| known.digest == digest);
         if digest == own || !reached {
@@ -539,15 +574,25 @@ impl Observer {
         self.gate.handed[group] = to.filter(|_| planned).map(|to| Handed { to, at, references });
     }
 
-    pub(super) fn gate_event(&mut self, node: usize, event: &Event) {
+    pub(super) fn gate_event(&mut self, node: usize, at: Moment, event: &Event) {
         let EventKind::StandingChanged { from, to, .. } = &event.kind else { return };
         let known = std::mem::replace(&mut self.lives[node].passage.standing, *to);
         let who = letter(node);
         if known != *from {
             self.violate("I8", || format!("{who} changes from {from:?}, but was {known:?}"));
         }
-        if known == Standing::Maintenance && !std::mem::take(&mut self.gate.asked_back[node]) {
-            self.violate("I5", || format!("{who} leaves maintenance, and nobody asked it to"));
+        if *to == Standing::Probation {
+            self.lives[node].passage.watched_at = at.local;
+        }
+        if known == Standing::Maintenance {
+            self.lives[node].passage.absence = Absence::Other;
+            match self.gate.asked_back[node].checked_sub(1) {
+                Some(left) => self.gate.asked_back[node] = left,
+                None => self.violate("I5", || format!("{who} leaves maintenance unasked")),
+            }
+        }
+        if *to == Standing::Ready && self.is_balancer(node) {
+            self.judge_probation(node, at, *from);
         }
         if to.may_lead() && !from.may_lead() {
             let told = self.lives[node].passage.told;
@@ -556,11 +601,44 @@ impl Observer {
         }
     }
 
+    /// Nobody who was away for long is Ready before its probation is over, unless all started
+    /// together, or it serves on.
+    fn judge_probation(&mut self, node: usize, at: Moment, from: Standing) {
+        let life = &self.lives[node];
+        let passage = &life.passage;
+        let watched = from == Standing::Probation
+            && at.local >= passage.watched_at + nanos(life.config.probation);
+        let holding = life.roles.contains(&vipward_core::RoleName::Holding);
+        if watched || holding || passage.floor.is_none() {
+            return;
+        }
+        // Twice as much for what clocks make of it, and for what was still on its way.
+        let grace = 2 * nanos(life.config.restart_grace) + 16 * nanos(life.config.timing.lease());
+        let early = match passage.absence {
+            Absence::Other => false,
+            // After a reload to a longer lease it may not have been too long.
+            Absence::Lapse(lease) => nanos(life.config.timing.lease()) <= lease,
+            Absence::Birth => {
+                let together = (0..self.voters).all(|other| {
+                    let other = &self.lives[other];
+                    other.alive
+                        && (at.real - other.born.real <= grace
+                            || other.passage.standing == Standing::Joining)
+                });
+                life.born.real - self.gate.died[node] > grace && !together
+            }
+        };
+        if early {
+            let (who, absence) = (letter(node), passage.absence);
+            self.violate("I5", || format!("{who} skips its probation after its {absence:?}"));
+        }
+    }
+
     /// A node has another role: one that was deposed while it was away has to prove itself.
     pub(super) fn gate_deposed(&mut self, node: usize, group: usize) {
         let life = &self.lives[node];
         if life.resigned[group] < life.passage.led[group] {
-            self.must_pass(node);
+            self.must_pass(node, Absence::Other);
         }
     }
 
@@ -608,7 +686,8 @@ impl Observer {
         let newer = stand.reference.filter(|reference| *reference > force);
         let equal = stand.digest == force.digest
             || newer.is_some_and(|reference| reference.digest == stand.digest);
-        if stand.standing.may_lead() && (equal || self.is_admitted(node, stand, force)) {
+        if stand.standing.may_lead() && (equal || self.is_admitted(node, stand.digest, stand.force))
+        {
             return Ok(());
         }
         let mut granted = (0..self.voters).filter(|voter| voters[*voter]);
@@ -639,10 +718,12 @@ impl Observer {
 
     /// Whether an operator admitted it with that configuration, and no other reference was set
     /// since.
-    fn is_admitted(&self, node: usize, stand: &Stand, force: Reference) -> bool {
+    fn is_admitted(&self, node: usize, digest: Digest, force: Option<Reference>) -> bool {
         self.gate.admissions.iter().any(|admission| {
-            (admission.node.index(), admission.digest) == (node, stand.digest)
-                && (force.version <= admission.version || force.digest == admission.over)
+            let void = force.is_some_and(|force| {
+                force.version > admission.version && force.digest != admission.over
+            });
+            (admission.node.index(), admission.digest) == (node, digest) && !void
         })
     }
 
@@ -654,6 +735,12 @@ impl Observer {
     /// Whether an operator has taken a node out, and it runs.
     pub(crate) fn is_maintained(&self, node: usize) -> bool {
         self.lives[node].alive && self.standing(node) == Standing::Maintenance
+    }
+
+    /// Whether what a node has is in force: the reference follows the master of the first group.
+    pub(crate) fn is_in_force(&self, node: usize) -> bool {
+        let told = self.lives[node].passage.told.map(|told| told.0);
+        self.in_force().map(|reference| reference.digest) == told
     }
 
     /// Whether a node has the highest reference's configuration that any other knows.

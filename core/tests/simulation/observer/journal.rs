@@ -57,7 +57,7 @@ impl Observer {
                 let account = &mut self.lives[node].accounts[group.index()][address.index()];
                 account.ownership = *ownership;
             }
-            EventKind::StandingChanged { .. } => self.gate_event(node, event),
+            EventKind::StandingChanged { .. } => self.gate_event(node, at, event),
             _ => self.alarm_journaled(node, event),
         }
     }

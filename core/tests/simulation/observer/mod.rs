@@ -186,9 +186,9 @@ impl Observer {
     }
 
     /// A process ends, and with it every lease it had.
-    pub(crate) fn died(&mut self, node: usize) {
+    pub(crate) fn died(&mut self, node: usize, real: Nanos) {
         self.lives[node].alive = false;
-        self.gate_forgets();
+        self.gate_died(node, real);
     }
 
     /// Something is about to be told to a core.
