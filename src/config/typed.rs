@@ -390,7 +390,8 @@ impl Config {
     #[must_use]
     pub fn scans(&self, node: &Node) -> bool {
         let Consistency { files, commands, packages, .. } = &self.consistency;
-        !node.witness && !(files.is_empty() && commands.is_empty() && packages.is_empty())
+        let nothing = files.is_empty() && commands.is_empty() && packages.is_empty();
+        !(node.witness || nothing)
     }
 
     /// The health checks that `node` runs of itself: a witness has nothing to check.
