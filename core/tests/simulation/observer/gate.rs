@@ -57,6 +57,8 @@ pub(crate) struct Passage {
     absence: Absence,
     /// Since when it is on probation, on its own clock.
     watched_at: Nanos,
+    /// When it ceased to be Joining, in real time.
+    joined_at: Nanos,
     /// By peer: when the newest of its sends went out that was answered, on its own clock.
     answered: [Option<Nanos>; VOTERS],
     views: [View; VOTERS],
@@ -147,6 +149,7 @@ impl Passage {
             passed: false,
             absence: Absence::Birth,
             watched_at: 0,
+            joined_at: 0,
             answered: [None; VOTERS],
             views: [View::default(); VOTERS],
             led: [0; GROUPS],
@@ -584,6 +587,9 @@ impl Observer {
         if *to == Standing::Probation {
             self.lives[node].passage.watched_at = at.local;
         }
+        if *from == Standing::Joining {
+            self.lives[node].passage.joined_at = at.real;
+        }
         if known == Standing::Maintenance {
             self.lives[node].passage.absence = Absence::Other;
             match self.gate.asked_back[node].checked_sub(1) {
@@ -619,11 +625,12 @@ impl Observer {
             // After a reload to a longer lease it may not have been too long.
             Absence::Lapse(lease) => nanos(life.config.timing.lease()) <= lease,
             Absence::Birth => {
-                let together = (0..self.voters).all(|other| {
+                // A witness is not asked; what the others said a moment ago still counts.
+                let together = (0..self.voters).filter(|it| self.is_balancer(*it)).all(|other| {
                     let other = &self.lives[other];
-                    other.alive
-                        && (at.real - other.born.real <= grace
-                            || other.passage.standing == Standing::Joining)
+                    let joining = other.passage.standing == Standing::Joining
+                        || at.real - other.passage.joined_at <= grace;
+                    other.alive && (at.real - other.born.real <= grace || joining)
                 });
                 life.born.real - self.gate.died[node] > grace && !together
             }
