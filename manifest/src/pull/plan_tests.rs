@@ -49,7 +49,7 @@ fn never_reach_beyond_the_declared_globs() {
         (format!("{root}/a\0b"), "is no plain absolute path"),
         ("relative".to_owned(), "is no plain absolute path"),
         (format!("{root}/{}", "a/".repeat(100) + "a"), "is no path that is fetched"),
-        (format!("{root}/{STAGING}/0"), "is no path that is fetched"),
+        (format!("{root}/{STAGING}/0"), "matches no declared pattern"),
         (format!("{root}/excluded/x"), "matches no declared pattern"),
         (format!("{root}/cert.key"), "is touched by no pull: copy it by hand"),
         (format!("{root}/a"), ""),

@@ -280,10 +280,10 @@ impl Observer {
                 let reached = &mut self.lives[node].passage.reached;
                 *reached = (*reached).max(reference);
             }
-            Input::Answer { from, boot, to_boot, answer, .. } => {
-                if *to_boot == self.lives[node].boot {
-                    self.gate_answered(node, from.index(), *boot, answer);
-                }
+            Input::Answer { from, boot, to_boot, answer, .. }
+                if *to_boot == self.lives[node].boot =>
+            {
+                self.gate_answered(node, from.index(), *boot, answer);
             }
             Input::Admit { node: whom, .. } => {
                 let whom = whom.index();
