@@ -260,9 +260,7 @@ impl Node {
             self.change_standing(now, Standing::Ready, reason, out);
             return;
         }
-        // What changed meanwhile, here or at the master, has to be equal again first.
-        let fits = self.s.is_as_reference() || self.s.gate.admitted.is_some();
-        if !fits || !self.is_well(now) {
+        if !self.is_well(now) {
             self.s.gate.healthy_since = now;
         } else if self.probation_ends_at() <= now {
             self.change_standing(now, Standing::Ready, "healthy for all of its probation", out);
