@@ -7,6 +7,7 @@ pub mod checks;
 pub mod cli;
 pub mod cloud;
 pub mod config;
+pub mod consistency;
 pub mod demo;
 pub mod hooks;
 pub mod journal;

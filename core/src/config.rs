@@ -19,8 +19,19 @@ pub struct Config {
     pub groups: Vec<GroupConfig>,
     /// This node's health checks.
     pub checks: Vec<CheckConfig>,
-    /// The digest of the shared part of the configuration.
-    pub digest: Digest,
+    /// The digest of the part of vipward's own configuration that all nodes share.
+    pub shared: Digest,
+    /// Whether files, commands and packages are compared too, as `Input::Manifest` tells them.
+    /// If not, `shared` is the digest of everything.
+    pub scanned: bool,
+    /// For how long a returning node must be healthy before it stands with its own priority.
+    pub probation: Duration,
+    /// A node away for longer has to prove its configuration anew, and goes on probation.
+    pub restart_grace: Duration,
+    /// Whether a quarantined node may lead when nobody else is left.
+    pub last_resort: bool,
+    /// What a quarantined node does about it by itself.
+    pub repair: Repair,
     /// How long one cloud call may take.
     pub call_timeout: Duration,
     /// How addresses are claimed.
@@ -41,6 +52,18 @@ impl Config {
     /// Every other node.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
         (0..).map(NodeId).take(self.nodes.len()).filter(|node| *node != self.me)
+    }
+
+    /// Whether `node` is one that may hold addresses; `false` for one that does not exist.
+    #[must_use]
+    pub fn is_balancer(&self, node: NodeId) -> bool {
+        self.nodes.get(node.index()).is_some_and(|node| !node.witness)
+    }
+
+    /// The name of a node, for a sentence.
+    #[must_use]
+    pub fn name(&self, node: NodeId) -> &str {
+        self.nodes.get(node.index()).map_or("?", |node| node.name.as_str())
     }
 
     /// Every group.
@@ -164,6 +187,15 @@ pub enum CheckEffect {
     Weight(u32),
     /// Forbids to stand, and makes a master resign if a better node is Ready.
     Fatal,
+}
+
+/// What a quarantined node does by itself (contract `repair`).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Repair {
+    /// Nothing: an operator makes its configuration equal.
+    Off,
+    /// It fetches what differs from the master.
+    Pull,
 }
 
 /// How addresses are claimed (design 5.2, 5.3).

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use crate::event::{Event, EventKind};
+use crate::gate::Shut;
 use crate::group::{Candidacy, Group, KnownMaster, Mastership, Order, Renewed, Role, Wait};
 use crate::message::{
     Answer, Denial, DenialReason, Request, TakeBack, TakeBackKind, Vote, VoteAnswer, VoteRequest,
 };
 use crate::mutation::{Mutation, active};
 use crate::output::Output;
+use crate::reference::Exception;
 use crate::shared::{Cx, Shared};
 use crate::status::Failover;
 use crate::timing::own_lease;
@@ -20,7 +22,7 @@ const COPIES: usize = 8;
 
 /// What a voter makes of a request now.
 enum Decision {
-    Grant,
+    Grant(Option<Exception>),
     Deny(DenialReason, Duration),
     /// The obstacle ends by then.
     Wait(DenialReason, Timestamp),
@@ -66,7 +68,9 @@ impl Group {
             term,
             lease: sent.lease,
             rank,
-            digest: cx.s.config.digest,
+            digest: cx.s.digest(),
+            reference: cx.s.gate.reference,
+            exception: self.may_stand(cx.s).and_then(|(_, exception)| exception),
             cause,
             evidence,
         };
@@ -166,6 +170,8 @@ impl Group {
                     | DenialReason::Reserved(_)
                     | DenialReason::BetterCandidate
                     | DenialReason::Standing(_)
+                    | DenialReason::Digest
+                    | DenialReason::ReferenceHeard(_)
                     | DenialReason::NotAMember
                     | DenialReason::LeaseNotDurable => {
                         denial.left.saturating_sub(cx.now.since(*at))
@@ -317,13 +323,13 @@ impl Group {
                     index += 1;
                     continue;
                 }
-                Decision::Grant => Ok(()),
+                Decision::Grant(exception) => Ok(exception),
                 Decision::Deny(reason, left) => Err((reason, left)),
                 Decision::Wait(reason, until) => Err((reason, until.left(cx.now))),
             };
             let waiting = self.voter.waiting.remove(index);
             match vote {
-                Ok(()) => self.grant(cx, &waiting),
+                Ok(exception) => self.grant(cx, &waiting, exception),
                 Err((reason, left)) => self.deny(cx, &waiting, reason, left),
             }
         }
@@ -333,7 +339,7 @@ impl Group {
     pub(crate) fn waiting_deadline(&self, s: &Shared) -> Timestamp {
         let next = self.voter.waiting.iter().map(|waiting| match self.decide(s, waiting) {
             Decision::Wait(_, until) => until.min(waiting.until),
-            Decision::Grant | Decision::Deny(..) => s.now,
+            Decision::Grant(_) | Decision::Deny(..) => s.now,
         });
         next.min().unwrap_or(Timestamp::NEVER)
     }
@@ -380,17 +386,19 @@ impl Group {
         if request.term <= self.voter.seen && !active(Mutation::GrantAnyTerm) {
             return Decision::Deny(DenialReason::TermTooLow, Duration::ZERO);
         }
-        // The gate (design section 6) has its place here.
-        if !request.rank.standing.may_lead() {
-            return Decision::Deny(DenialReason::Standing(request.rank.standing), interval);
-        }
+        let exception = match self.lets_through(s, *from, request) {
+            Ok(exception) => exception,
+            // Perhaps what it is refused for is over in a moment.
+            Err(Shut { reason, until: Some(until) }) => return Decision::Wait(reason, until),
+            Err(Shut { reason, until: None }) => return Decision::Deny(reason, interval),
+        };
         if let Some(own) = self.stands_better_at(s, request) {
             return Decision::Deny(DenialReason::BetterCandidate, own.left(now) + interval / 4);
         }
         if !s.lease_is_durable(request.lease) {
             return Decision::Wait(DenialReason::LeaseNotDurable, waiting.until);
         }
-        Decision::Grant
+        Decision::Grant(exception)
     }
 
     /// If this node is a better candidate and its own candidacy starts within one `H`: when. At
@@ -403,7 +411,7 @@ impl Group {
         self.stands_at(s).filter(|at| at.left(s.now) <= s.interval())
     }
 
-    fn grant(&mut self, cx: &mut Cx<'_>, waiting: &Waiting) {
+    fn grant(&mut self, cx: &mut Cx<'_>, waiting: &Waiting, exception: Option<Exception>) {
         let Waiting { from, boot, request, ids, .. } = waiting;
         self.voter.grant(cx.now, *from, *boot, (request.term, request.lease, request.send));
         self.voted = Some((request.term, request.cause));
@@ -413,8 +421,8 @@ impl Group {
             self.wait.cause = Cause::MasterSilent;
         }
         self.wait.evidence = None;
-        let mut event =
-            Event::group(self.id, request.term, EventKind::VoteGranted { candidate: *from });
+        let kind = EventKind::VoteGranted { candidate: *from, exception };
+        let mut event = Event::group(self.id, request.term, kind);
         event.cause = Some(request.cause);
         cx.event(event);
         for id in ids {

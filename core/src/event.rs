@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::input::PullOutcome;
 use crate::message::DenialReason;
 use crate::output::Presence;
+use crate::reference::{Exception, ReferenceVersion};
 use crate::types::{
-    AddressId, BootId, CallId, Cause, CheckId, GroupId, Holder, LinkId, NodeId, Standing, Term,
+    AddressId, BootId, CallId, Cause, CheckId, Digest, GroupId, Holder, LinkId, NodeId, Standing,
+    Term,
 };
 
 /// One line of the journal.
@@ -32,7 +35,7 @@ pub enum EventKind {
         /// After.
         to: Standing,
         /// In one sentence.
-        reason: &'static str,
+        reason: Arc<str>,
     },
     /// The node's role in the group changed.
     RoleChanged {
@@ -47,6 +50,8 @@ pub enum EventKind {
     VoteGranted {
         /// The candidate.
         candidate: NodeId,
+        /// Why, although its configuration is not the reference's.
+        exception: Option<Exception>,
     },
     /// This node denied a candidate its vote.
     VoteDenied {
@@ -138,12 +143,35 @@ pub enum EventKind {
         /// Its new state.
         state: CheckState,
     },
-    /// A peer's configuration differs from this node's, or equals it again.
+    /// A node's configuration differs from the reference, or equals it again.
     ConfigDrift {
-        /// Whose.
+        /// Whose; this node's own as well.
         peer: NodeId,
         /// Whether it is equal now.
         equal: bool,
+    },
+    /// The reference changed, as far as this node knows.
+    ReferenceSet {
+        /// Its version.
+        version: ReferenceVersion,
+        /// Its digest.
+        digest: Digest,
+        /// Who set it, if known.
+        by: Option<NodeId>,
+    },
+    /// An operator admitted a node with its present configuration.
+    Admitted {
+        /// Who.
+        node: NodeId,
+        /// With which configuration.
+        digest: Digest,
+    },
+    /// A repair by fetching what differs ended.
+    PullFinished {
+        /// From whom.
+        from: NodeId,
+        /// How.
+        outcome: PullOutcome,
     },
     /// A handover was not made.
     HandoverRefused {
@@ -264,8 +292,18 @@ pub enum AlarmName {
     MovesExhausted(GroupId),
     /// Terms cannot be written to disk.
     StateNotWritable,
-    /// A peer's configuration differs.
+    /// The configuration of a node in service differs from the reference.
     ConfigDrift(NodeId),
+    /// This node's configuration differs from the reference: it may not lead.
+    Quarantined,
+    /// No balancer may lead the group.
+    NoCandidate(GroupId),
+    /// This node could not repair its configuration.
+    PullFailed,
+    /// The balancer of this node does not run what is on its disk.
+    ConfigUnapplied,
+    /// A part of this node's configuration cannot be read.
+    ConfigUnreadable,
     /// Two processes speak under one name.
     DuplicateNode(NodeId),
 }
@@ -279,11 +317,16 @@ impl AlarmName {
             | Self::ClaimFailing(group, _)
             | Self::AddressFight(group, _)
             | Self::KernelAddress(group, _)
-            | Self::MovesExhausted(group) => Some(group),
+            | Self::MovesExhausted(group)
+            | Self::NoCandidate(group) => Some(group),
             Self::RedundancyLost
             | Self::Preflight
             | Self::StateNotWritable
             | Self::ConfigDrift(_)
+            | Self::Quarantined
+            | Self::PullFailed
+            | Self::ConfigUnapplied
+            | Self::ConfigUnreadable
             | Self::DuplicateNode(_) => None,
         }
     }
@@ -301,6 +344,11 @@ impl AlarmName {
             Self::MovesExhausted(_) => "moves-exhausted",
             Self::StateNotWritable => "state-not-writable",
             Self::ConfigDrift(_) => "config-drift",
+            Self::Quarantined => "quarantined",
+            Self::NoCandidate(_) => "no-candidate",
+            Self::PullFailed => "pull-failed",
+            Self::ConfigUnapplied => "config-unapplied",
+            Self::ConfigUnreadable => "config-unreadable",
             Self::DuplicateNode(_) => "duplicate-node",
         }
     }

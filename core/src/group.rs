@@ -319,10 +319,13 @@ impl Group {
             Role::Master(mastership)
                 if elected.term > mastership.term && !active(Mutation::NeverDeposed) =>
             {
+                cx.s.gate.deposed = true;
                 (mastership.cause, "another was elected in a higher term")
             }
             Role::Holding(holding) => {
                 let cause = holding.cause;
+                // One that resigned was not away.
+                cx.s.gate.deposed |= holding.resigned_until.is_none();
                 self.give_up(cx, "another was elected");
                 (cause, "another was elected")
             }
@@ -336,7 +339,7 @@ impl Group {
     pub(crate) fn can_stand(&self, s: &Shared) -> bool {
         !matches!(self.role, Role::None)
             && s.stopping.is_none()
-            && s.standing.may_lead()
+            && self.may_stand(s).is_some()
             && s.is_healthy(self.id)
             && s.effective_priority(self.id).is_some()
             && s.is_reserved(self.next_term())
@@ -346,6 +349,7 @@ impl Group {
     /// This node's place in the order of candidates.
     pub(crate) fn own_rank(&self, s: &Shared) -> Option<Rank> {
         Some(Rank {
+            reference: s.is_as_reference(),
             standing: s.standing,
             preflight_ok: s.preflight_ok(),
             holds: self.hints_holder(s, s.config.me),
@@ -360,6 +364,7 @@ impl Group {
         let Some((beat, of_group)) = s.peer(node).and_then(|peer| peer.group(self.id)) else {
             // Never heard: as the file has it, so that equal priorities keep apart at a start.
             return Some(Rank {
+                reference: true,
                 standing: Standing::Ready,
                 preflight_ok: true,
                 holds: self.hints_holder(s, node),
@@ -367,10 +372,14 @@ impl Group {
                 name: std::cmp::Reverse(node),
             });
         };
-        if !beat.standing.may_lead() || !of_group.healthy {
+        let quarantined = beat.standing == Standing::Quarantined;
+        let last = quarantined && (s.config.last_resort || active(Mutation::QuarantinedPreempts));
+        if !(beat.standing.may_lead() || last) || !of_group.healthy {
             return None;
         }
+        let reference = s.gate.reference;
         Some(Rank {
+            reference: reference.is_none_or(|reference| reference.digest == beat.digest),
             standing: beat.standing,
             preflight_ok: beat.preflight_ok,
             holds: self.hints_holder(s, node),
@@ -440,7 +449,20 @@ impl Group {
         let promise = self.voter.promised_to_other(s.now, me, s.boot);
         let reserved = self.voter.reserved_for_other(s.now, me);
         let free = promise.map(|promise| promise.until).max(reserved.map(|it| it.until));
-        Some(due.max(self.retry_at).max(free.unwrap_or_default()))
+        let (open, _) = self.may_stand(s)?;
+        Some(due.max(self.retry_at).max(free.unwrap_or_default()).max(open))
+    }
+
+    /// One that comes back into service may have waited for the master long ago: whoever is heard
+    /// by now, or serves on, comes first.
+    pub(crate) fn stand_later(&mut self, cx: &mut Cx<'_>) {
+        let Some(priority) = cx.s.effective_priority(self.id) else { return };
+        if matches!(self.role, Role::Backup) {
+            let least = cx.s.standing != Standing::Ready;
+            let priority = if least { Priority::LEAST } else { priority };
+            let skew = cx.s.config.timing.skew(priority, self.position(cx.s, None, false));
+            self.retry_at = self.retry_at.max(cx.now + cx.s.interval() + skew);
+        }
     }
 
     fn wait_ends_at(&self, s: &Shared) -> Option<Timestamp> {

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
+use crate::command::{Done, OperatorAnswer, OperatorRequest, OperatorResult, PeerCommand, Refusal};
 use crate::event::{Event, EventKind};
 use crate::group::{Group, Role};
-use crate::message::{
-    Answer, Done, OperatorAnswer, OperatorRequest, OperatorResult, PeerCommand, Rank, Refusal,
-    Request,
-};
+use crate::message::{Answer, Rank, Request};
 use crate::mutation::{Mutation, active};
 use crate::output::Output;
 use crate::shared::{Cx, Shared};
 use crate::types::{
-    BootId, Cause, GroupId, NodeId, OperatorId, RequestId, SendNumber, Standing, Term, Timestamp,
+    BootId, Cause, NodeId, OperatorId, RequestId, SendNumber, Standing, Term, Timestamp,
 };
 
 /// A handover under way.
@@ -28,6 +26,8 @@ pub(crate) struct Handover {
 
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Phase {
+    /// The successor's other configuration is being recorded as admitted.
+    Admitting { until: Timestamp },
     /// The master's calls are being finished.
     Draining { until: Timestamp },
     /// The successor is being asked.
@@ -47,12 +47,19 @@ pub(crate) enum Reply {
     Operator(OperatorId),
     /// A peer that passed the command on.
     Peer(RequestId, SendNumber),
+    /// This node, on its way into maintenance.
+    Leaving,
 }
 
 /// Tells the outcome of a command.
 pub(crate) fn reply(cx: &mut Cx<'_>, to: Reply, result: OperatorResult) {
     match to {
         Reply::Operator(id) => cx.out.push(Output::OperatorDone { id, result }),
+        Reply::Leaving => {
+            if let Some(leaving) = &mut cx.s.gate.leaving {
+                leaving.failed = leaving.failed.or(result.err());
+            }
+        }
         Reply::Peer(id, send) => {
             let command = cx.s.commands.iter_mut().find(|command| command.ids.first() == Some(&id));
             let ids = match command {
@@ -86,13 +93,14 @@ impl Handover {
     pub(crate) fn is_before_resignation(&self) -> bool {
         match self.phase {
             Phase::Draining { .. } | Phase::Asking { .. } => true,
-            Phase::Resigned { .. } => false,
+            Phase::Admitting { .. } | Phase::Resigned { .. } => false,
         }
     }
 
     pub(crate) fn deadline(&self) -> Timestamp {
         match self.phase {
-            Phase::Draining { until }
+            Phase::Admitting { until }
+            | Phase::Draining { until }
             | Phase::Asking { until, .. }
             | Phase::Resigned { until, .. } => until,
         }
@@ -124,13 +132,14 @@ impl Group {
         let Some((beat, of_group)) = s.peer(node).and_then(|peer| peer.group(self.id)) else {
             return Err(Refusal::Silent(node));
         };
-        if beat.standing != Standing::Ready {
+        if !is_fit(beat.standing) {
             return Err(Refusal::Standing(node, beat.standing));
         }
         if !of_group.healthy {
             return Err(Refusal::Unhealthy(node));
         }
-        if beat.digest != s.config.digest && !force {
+        let wanted = s.gate.reference.map_or(s.digest(), |reference| reference.digest);
+        if beat.digest != wanted && !force && !is_drift_ignored() {
             return Err(Refusal::Drift(node));
         }
         if !beat.preflight_ok && !force {
@@ -169,7 +178,10 @@ impl Group {
             (None, None) => self.best_successor(cx.s, force).ok_or(Refusal::NoSuccessor),
         };
         match successor {
-            Ok(to) => self.hand_over(cx, to, Cause::Switchover, force, Some(answer_to)),
+            Ok(to) => {
+                self.hand_over(cx, to, Cause::Switchover, force, Some(answer_to));
+                self.admit_successor(cx, to);
+            }
             Err(refusal) => {
                 self.handover_refused(cx, refusal);
                 reply(cx, answer_to, Err(refusal));
@@ -191,6 +203,39 @@ impl Group {
             Some(Handover { to, cause, force, reply, phase: Phase::Draining { until } });
     }
 
+    /// An operator forces a handover to a node whose configuration is not the reference's: that
+    /// is recorded first, or the voters would not let it through.
+    fn admit_successor(&mut self, cx: &mut Cx<'_>, to: NodeId) {
+        let Some(reference) = cx.s.gate.reference else { return };
+        let Some(digest) = cx.s.digest_of(to).filter(|digest| *digest != reference.digest) else {
+            return;
+        };
+        cx.s.admit(to, digest, reference.digest);
+        cx.event(Event::node(EventKind::Admitted { node: to, digest }));
+        let until = cx.now + cx.s.lease() * 2;
+        if let Some(handover) = &mut self.handover {
+            handover.phase = Phase::Admitting { until };
+        }
+    }
+
+    /// Whether a majority and the successor itself know that it is admitted.
+    fn is_successor_admitted(&self, s: &Shared, to: NodeId) -> bool {
+        s.digest_of(to).is_some_and(|digest| {
+            let equal = s.gate.reference.is_none_or(|reference| reference.digest == digest);
+            let itself = s.peer(to).is_some_and(|peer| peer.knows_admitted(to, digest));
+            equal || itself && s.is_recorded(to, digest)
+        })
+    }
+
+    /// On the way into maintenance a master hands over.
+    pub(crate) fn leave(&mut self, cx: &mut Cx<'_>) {
+        if let Role::Master(_) = self.role
+            && let Some(to) = self.best_successor(cx.s, false)
+        {
+            self.hand_over(cx, to, Cause::Switchover, false, Some(Reply::Leaving));
+        }
+    }
+
     /// Takes the handover as far as it goes now.
     pub(crate) fn advance_handover(&mut self, cx: &mut Cx<'_>) {
         let Some(handover) = &self.handover else { return };
@@ -201,6 +246,16 @@ impl Group {
         };
         let term = mastership.term;
         match handover.phase {
+            Phase::Admitting { .. } if self.is_successor_admitted(cx.s, to) => {
+                let until = cx.now + cx.s.config.call_timeout;
+                if let Some(handover) = &mut self.handover {
+                    handover.phase = Phase::Draining { until };
+                }
+                self.advance_handover(cx);
+            }
+            Phase::Admitting { until } if until <= cx.now => {
+                self.end_handover(cx, Err(Refusal::NoMajority));
+            }
             Phase::Draining { .. } if !self.ownership.is_calling() => {
                 self.ask_successor(cx, to, term, force);
             }
@@ -210,7 +265,7 @@ impl Group {
             Phase::Asking { until, .. } if until <= cx.now => {
                 self.end_handover(cx, Err(Refusal::NoAnswer(to)));
             }
-            Phase::Draining { .. } | Phase::Asking { .. } => {}
+            Phase::Admitting { .. } | Phase::Draining { .. } | Phase::Asking { .. } => {}
             // Resigned, and elected again: rolled back.
             Phase::Resigned { led: true, .. } => {
                 self.end_handover(cx, Err(Refusal::RolledBack(to)));
@@ -244,7 +299,10 @@ impl Group {
         let (to, cause) = (handover.to, handover.cause);
         match handover.phase {
             Phase::Asking { send: asked, .. } if asked == send && to == from => {}
-            Phase::Asking { .. } | Phase::Draining { .. } | Phase::Resigned { .. } => return false,
+            Phase::Admitting { .. }
+            | Phase::Asking { .. }
+            | Phase::Draining { .. }
+            | Phase::Resigned { .. } => return false,
         }
         match result {
             Ok(_) if matches!(self.role, Role::Master(_)) => {
@@ -323,7 +381,10 @@ impl Group {
         if s.stopping.is_some() {
             return Err(Refusal::Stopping);
         }
-        if s.standing != Standing::Ready {
+        if s.gate.leaving.is_some() {
+            return Err(Refusal::Standing(me, Standing::Maintenance));
+        }
+        if !is_fit(s.standing) {
             return Err(Refusal::Standing(me, s.standing));
         }
         if s.effective_priority(self.id).is_none() {
@@ -332,11 +393,12 @@ impl Group {
         if !s.is_healthy(self.id) {
             return Err(Refusal::Unhealthy(me));
         }
-        let drift = s
-            .peer(from)
-            .and_then(|peer| peer.beat.as_ref())
-            .is_some_and(|(beat, _, _)| beat.digest != s.config.digest);
-        if drift && !force {
+        // Before there is a reference, the master's own is what there is to compare with.
+        let beat = s.peer(from).and_then(|peer| peer.beat.as_ref());
+        let masters = beat.map(|(beat, _, _)| beat.digest);
+        let wanted = s.gate.reference.map(|reference| reference.digest).or(masters);
+        let drift = wanted.is_some_and(|wanted| wanted != s.digest());
+        if drift && !force && !is_drift_ignored() {
             return Err(Refusal::Drift(me));
         }
         if !s.preflight_ok() && !force {
@@ -406,70 +468,26 @@ impl Group {
     }
 }
 
+/// Whether a node of that standing may be handed a group: not one on probation.
+fn is_fit(standing: Standing) -> bool {
+    match standing {
+        Standing::Ready => true,
+        Standing::Probation => active(Mutation::ProbationPreempts),
+        Standing::Quarantined => active(Mutation::QuarantinedPreempts),
+        Standing::Joining | Standing::Maintenance => false,
+    }
+}
+
+/// Two deliberate faults hand over to another configuration.
+fn is_drift_ignored() -> bool {
+    active(Mutation::QuarantinedPreempts) || active(Mutation::HandoverIgnoresDrift)
+}
+
 /// A command passed on to the master, whose outcome is awaited.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Forward {
-    pub(crate) group: GroupId,
     pub(crate) to: NodeId,
     pub(crate) send: SendNumber,
     pub(crate) reply: Reply,
     pub(crate) until: Timestamp,
-}
-
-impl Refusal {
-    /// One sentence for a person.
-    pub(crate) fn sentence(self, s: &Shared) -> String {
-        self.describe(|node| {
-            s.config.nodes.get(node.index()).map_or_else(|| "?".into(), |node| node.name.clone())
-        })
-    }
-
-    /// One sentence for a person; `name` tells a node's name.
-    #[must_use]
-    pub fn describe(self, name: impl Fn(NodeId) -> String) -> String {
-        match self {
-            Self::NoMaster => "no master is known; nothing to hand over".into(),
-            Self::NotMaster => "this node is not the master any more; ask again".into(),
-            Self::NotAMember(n) => {
-                format!("{} cannot hold this group: it has no priority in it", name(n))
-            }
-            Self::NoSuccessor => "no other node is ready, healthy, equal in configuration and \
-                                  able to make the cloud calls; see `vipward status`"
-                .into(),
-            Self::Silent(n) => format!("{} is not heard; check its daemon and links", name(n)),
-            Self::Standing(n, standing) => {
-                format!("{} is {}, not ready", name(n), standing.as_str())
-            }
-            Self::Unhealthy(n) => format!("a fatal check of {} fails", name(n)),
-            Self::Drift(n) => {
-                format!("{} has another configuration; make it equal, or use --force", name(n))
-            }
-            Self::Preflight(n) => format!(
-                "the preflight of {} fails; see its `vipward status`, or use --force",
-                name(n)
-            ),
-            Self::MovesExhausted => "the group has moved as often as moves_per_hour allows; wait, \
-                                     or use --force"
-                .into(),
-            Self::Busy => "another handover of this group is under way".into(),
-            Self::Stopping => "the daemon is stopping".into(),
-            Self::CallsPending => {
-                "the master's cloud calls did not finish within call_timeout; try again".into()
-            }
-            Self::NotElected(n) => {
-                format!("{} was not elected in time; the old master stands again", name(n))
-            }
-            Self::OtherElected(n) => format!("another node than {} was elected", name(n)),
-            Self::RolledBack(n) => format!(
-                "{} was elected and lost it again; the old master leads as before: see the events of {}",
-                name(n),
-                name(n)
-            ),
-            Self::NotClaimed(n) => format!(
-                "{} leads, but the cloud has not given it the addresses yet; see its events",
-                name(n)
-            ),
-            Self::NoAnswer(n) => format!("{} did not answer in time", name(n)),
-        }
-    }
 }

@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Switchover;
 use crate::config::Config;
-use crate::message::{Answer, Request, Switchover};
+use crate::message::{Answer, Request};
 use crate::output::Presence;
+use crate::reference::{Admission, Reference};
 use crate::types::{
-    AddressId, AssociationId, BootId, CallId, CheckId, GroupId, Holder, LinkId, NodeId, OperatorId,
-    RequestId, Term,
+    AddressId, AssociationId, BootId, CallId, CheckId, Digest, GroupId, Holder, LinkId, NodeId,
+    OperatorId, RequestId, Term,
 };
 
 /// Everything that can happen to a node. Nothing else changes its state.
@@ -117,11 +119,80 @@ pub enum Input {
         /// What is asked.
         switchover: Switchover,
     },
+    /// This node's configuration was scanned again; told after each change.
+    Manifest(Inventory),
+    /// What [`crate::Output::Compare`] asked for.
+    Compared {
+        /// With whom.
+        with: NodeId,
+        /// What differs.
+        differences: Differences,
+    },
+    /// What [`crate::Output::Pull`] ordered ended; an [`Input::Manifest`] came before, if anything
+    /// changed.
+    PullFinished(PullOutcome),
+    /// An operator at this node overrides the gate for a node's present configuration.
+    Admit {
+        /// Names the command; answered by `Output::OperatorDone`.
+        id: OperatorId,
+        /// Whom.
+        node: NodeId,
+    },
+    /// An operator at this node takes a node out of candidacy, or brings it back.
+    Maintenance {
+        /// Names the command; answered by `Output::OperatorDone`.
+        id: OperatorId,
+        /// Whom.
+        node: NodeId,
+        /// Out, or back.
+        on: bool,
+    },
     /// The configuration was read again; the edge refused what a reload cannot change
     /// ([`crate::reload_refusals`]).
     Reload(Arc<Config>),
     /// The daemon is asked to stop: hand over, then [`crate::Output::Stopped`].
     Stop,
+}
+
+/// What a scan of this node's configuration found.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Inventory {
+    /// Of everything, `Config::shared` included. An entry that is on disk but not loaded by the
+    /// balancer counts into it, so that it differs from the same entry applied.
+    pub digest: Digest,
+    /// The entries on disk that the balancer has not loaded: a few names. Empty: all is applied.
+    pub unapplied: Vec<Arc<str>>,
+    /// What could not be read or run, one sentence each.
+    pub problems: Vec<Arc<str>>,
+}
+
+impl Inventory {
+    /// Whether the balancer runs what is on disk.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        self.unapplied.is_empty()
+    }
+}
+
+/// In what two configurations differ: for sentences only, nothing is decided by it.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Differences {
+    /// The names of at most five entries.
+    pub named: Vec<Arc<str>>,
+    /// Of how many.
+    pub total: u32,
+}
+
+/// How a repair ended.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum PullOutcome {
+    /// What differed was fetched, tested, applied and loaded.
+    Applied,
+    /// It was not, and everything is as before.
+    Failed {
+        /// Why, in one sentence with the remedy.
+        what: Arc<str>,
+    },
 }
 
 /// What is known of an address in this machine's kernel.
@@ -145,6 +216,12 @@ pub struct Durable {
     pub elected: Vec<Term>,
     /// The longest lease ever promised.
     pub longest_promise: Duration,
+    /// The cluster's reference, as last known.
+    pub reference: Option<Reference>,
+    /// What operators admitted, as last known.
+    pub admissions: Vec<Admission>,
+    /// Whether an operator has taken this node out of candidacy.
+    pub maintenance: bool,
 }
 
 /// How a cloud call ended. Sorted by what is known afterwards (design section 5).

@@ -14,9 +14,11 @@
 //! Section numbers in comments are those of the design; names follow VRRP (RFC 9568, which says
 //! "Active" for Master), Raft and the EC2 API.
 
+mod command;
 mod config;
 mod election;
 mod event;
+mod gate;
 mod group;
 mod handover;
 mod health;
@@ -33,13 +35,16 @@ mod output;
 mod ownership;
 mod peer;
 mod random;
+mod reference;
 mod shared;
 mod snapshot;
+mod standing;
 mod status;
 mod timing;
 mod types;
 mod voter;
 
+pub use command::*;
 pub use config::*;
 pub use event::*;
 pub use input::*;
@@ -47,6 +52,7 @@ pub use message::*;
 pub use node::{Node, reload_refusals};
 pub use output::*;
 pub use random::Random;
+pub use reference::*;
 pub use status::*;
 pub use timing::*;
 pub use types::*;

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::{OperatorAnswer, OperatorRequest};
+use crate::reference::{Admission, Exception, Reference};
 use crate::types::{
     BootId, Cause, Digest, Elected, GroupId, NodeId, Priority, SendNumber, Standing, Term,
     Timestamp,
@@ -59,10 +61,18 @@ pub struct Heartbeat {
     pub send: SendNumber,
     /// When it was sent, on the sender's clock. Echoed back; nobody else reads it.
     pub sent_at: Timestamp,
+    /// How long the sender's process has been running.
+    pub up_for: Duration,
     /// The sender's right to stand.
     pub standing: Standing,
-    /// The digest of the sender's configuration.
+    /// The digest of the sender's configuration; [`Digest::UNKNOWN`] until it was scanned.
     pub digest: Digest,
+    /// The digest of the part of vipward's own configuration that witnesses have too.
+    pub shared: Digest,
+    /// The highest reference that the sender knows.
+    pub reference: Option<Reference>,
+    /// What operators admitted, as far as the sender knows.
+    pub admissions: Vec<Admission>,
     /// Whether the sender's last preflight was good.
     pub preflight_ok: bool,
     /// Whom the sender currently hears.
@@ -114,6 +124,13 @@ pub struct HeartbeatAnswer {
     pub muted: Duration,
     /// The terms that the voter has reserved on its disk.
     pub ceiling: Term,
+    /// The highest reference that the voter knows.
+    pub reference: Option<Reference>,
+    /// What operators admitted, as far as the voter knows.
+    pub admissions: Vec<Admission>,
+    /// How long the voter had not heard the sender before its present boot; `None` if it never
+    /// heard an earlier one.
+    pub away: Option<Duration>,
     /// One entry for each group of the heartbeat.
     pub groups: Vec<GroupBeatAnswer>,
 }
@@ -170,6 +187,10 @@ pub struct VoteRequest {
     pub rank: Rank,
     /// The digest of the candidate's configuration.
     pub digest: Digest,
+    /// The highest reference that the candidate knows.
+    pub reference: Option<Reference>,
+    /// Why it may stand although the gate is closed to it, if so.
+    pub exception: Option<Exception>,
     /// Why it stands.
     pub cause: Cause,
     /// The crash that lets it stand early, if one does.
@@ -177,10 +198,10 @@ pub struct VoteRequest {
 }
 
 /// A candidate's place in the order of candidates; the greater stands first (design 3.4).
-///
-/// The digest comes before all this once there is a reference (design section 6).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Rank {
+    /// The reference's digest before any other (design section 6).
+    pub reference: bool,
     /// Ready before Probation.
     pub standing: Standing,
     /// A good preflight before a bad one.
@@ -252,6 +273,10 @@ pub enum DenialReason {
     BetterCandidate,
     /// The candidate may not lead: its standing.
     Standing(Standing),
+    /// Its configuration is not the reference's, and no exception applies.
+    Digest,
+    /// Its configuration is not the reference's, and this node with it is heard and may lead.
+    ReferenceHeard(NodeId),
     /// The voter does not know the candidate as a member of the group.
     NotAMember,
     /// The lease named is longer than the voter could keep track of through a restart.
@@ -272,6 +297,8 @@ impl DenialReason {
             Self::TermTooLow => "term-too-low",
             Self::BetterCandidate => "better-candidate",
             Self::Standing(_) => "standing",
+            Self::Digest => "digest",
+            Self::ReferenceHeard(_) => "reference-heard",
             Self::NotAMember => "not-a-member",
             Self::LeaseNotDurable => "lease-not-durable",
             Self::Withdrawn => "withdrawn",
@@ -311,104 +338,4 @@ pub enum TakeBackKind {
         /// Why.
         cause: Cause,
     },
-}
-
-/// A command that one node passes to another.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct OperatorRequest {
-    /// Numbers this send.
-    pub send: SendNumber,
-    /// What is asked.
-    pub command: PeerCommand,
-}
-
-/// What one node asks of another outside the election.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum PeerCommand {
-    /// An operator's planned handover, passed on to the master.
-    Switchover(Switchover),
-    /// The master asks its successor whether it would take over.
-    Offer {
-        /// The group.
-        group: GroupId,
-        /// The master's term.
-        term: Term,
-        /// Whether drift and a bad preflight are to be overlooked.
-        force: bool,
-    },
-}
-
-/// An operator's planned handover.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Switchover {
-    /// The group.
-    pub group: GroupId,
-    /// The successor; the best candidate if absent.
-    pub to: Option<NodeId>,
-    /// Overrides drift and preflight, never fatal checks or Quarantined.
-    pub force: bool,
-}
-
-/// The answer to an [`OperatorRequest`].
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct OperatorAnswer {
-    /// The send that is answered.
-    pub send: SendNumber,
-    /// What came of it.
-    pub result: OperatorResult,
-}
-
-/// The outcome of an operator's command: one sentence for a person either way.
-pub type OperatorResult = Result<Done, Refusal>;
-
-/// A command that was carried out.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Done {
-    /// That node leads and holds the addresses now.
-    Leads(NodeId),
-    /// That node was the master already; nothing was done.
-    AlreadyMaster(NodeId),
-    /// The successor accepts.
-    Accepted,
-}
-
-/// Why a command was refused, or how it failed.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Refusal {
-    /// No master is known.
-    NoMaster,
-    /// This node is not the master of that term any more.
-    NotMaster,
-    /// The group cannot be held by that node.
-    NotAMember(NodeId),
-    /// No node could take over.
-    NoSuccessor,
-    /// The successor is not heard.
-    Silent(NodeId),
-    /// The successor may not lead.
-    Standing(NodeId, Standing),
-    /// A fatal check of the successor fails.
-    Unhealthy(NodeId),
-    /// The successor's configuration differs.
-    Drift(NodeId),
-    /// The successor's preflight fails.
-    Preflight(NodeId),
-    /// The group has moved as often as `moves_per_hour` allows.
-    MovesExhausted,
-    /// Another handover of the group is under way.
-    Busy,
-    /// The daemon is stopping.
-    Stopping,
-    /// Calls of the master did not finish in time.
-    CallsPending,
-    /// The successor was not elected in time.
-    NotElected(NodeId),
-    /// Another node was elected.
-    OtherElected(NodeId),
-    /// The successor leads, but the cloud has not given it the addresses yet.
-    NotClaimed(NodeId),
-    /// The successor led, and did not keep it: the old master leads again.
-    RolledBack(NodeId),
-    /// The peer did not answer.
-    NoAnswer(NodeId),
 }

@@ -58,6 +58,24 @@ mutations! { simulation {
     UnassignOwn = "unassign-own", "A fenced claim takes an address off the own interface.";
     HoldingUntold = "holding-untold", "Hooks are not told of the loss of the majority.";
     OneReadIsMove = "one-read-is-move", "One read is enough to call an address without ids moved.";
+    VoterForgetsDigest = "voter-forgets-digest", "A voter does not compare a candidate's configuration.";
+    QuarantinedPreempts = "quarantined-preempts", "A quarantined node takes a living master's place.";
+    StaleReferenceAfterRestart = "stale-reference-after-restart", "The reference is not restored from disk.";
+    ReferenceWithoutLease = "reference-without-lease", "A former master sets the reference.";
+    JoiningSkipsComparison = "joining-skips-comparison", "A node that joins is not compared with the reference.";
+    DriftIgnoresBetter = "drift-ignores-better", "A drifted node leads though one with the reference is in service.";
+    AdmissionForAnyDigest = "admission-for-any-digest", "An admission holds for any configuration of the node.";
+    ProbationPreempts = "probation-preempts", "A node on probation takes a living master's place.";
+    UnappliedSetsReference = "unapplied-sets-reference", "A configuration that is not loaded becomes the reference.";
+    ThawUnnoticed = "thaw-unnoticed", "A node that nobody answered for long goes on as before.";
+    MaintenanceForgotten = "maintenance-forgotten", "A restart forgets that an operator took the node out.";
+    ProbationSkipped = "probation-skipped", "Whoever comes back is Ready at once.";
+    LastResortUnasked = "last-resort-unasked", "A quarantined node leads though no last resort is configured.";
+    ColdStartUnheard = "cold-start-unheard", "A cold start does not wait for the balancers that are not heard.";
+    JoiningAsksNobody = "joining-asks-nobody", "A node that joins compares with what it knows itself.";
+    DeposedUnnoticed = "deposed-unnoticed", "A master deposed while it was away goes on as before.";
+    HandoverIgnoresDrift = "handover-ignores-drift", "A handover that nobody forced goes to another configuration.";
+    ReferenceStays = "reference-stays", "The reference does not follow what the master applies.";
     StandsWithoutNeed = "stands-without-need", "A backup stands while the master is heard.";
 } lab {
     // These break what is promised beyond the invariants: how soon, how often, and why.

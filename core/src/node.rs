@@ -1,8 +1,14 @@
 //! One node: where every input arrives and every order leaves.
 
 mod commands;
+mod drift;
+mod maintenance;
 mod messages;
+mod reason;
+mod reference;
+mod repair;
 mod settle;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +61,7 @@ impl Node {
         if !late {
             self.each_group(now, &mut out, Group::expire);
         }
+        self.lapse(now, &mut out);
         self.apply(now, input, &mut out);
         self.settle(now, &mut out);
         out
@@ -90,10 +97,12 @@ impl Node {
             }
             Input::BootAnswered { peer, boot, link } => {
                 let how = Heard::Answered { asked_at: None };
+                let first = self.s.peer(peer).is_some_and(|peer| peer.boot.is_none());
                 if self.hear(now, peer, boot, link, how, out)
-                    && self.s.peer(peer).is_some_and(|peer| peer.boot != Some(boot))
+                    && self.s.peer(peer).is_some_and(|peer| first || peer.boot != Some(boot))
                 {
-                    // Perhaps a new life: one is new when it answers a numbered send.
+                    // Perhaps a new life: one is new when it answers a numbered send. And a node
+                    // that starts is not one interval late because it had to learn a boot first.
                     self.s.beat_now = true;
                 }
             }
@@ -146,6 +155,13 @@ impl Node {
             }
             Input::Switchover { id, switchover } => {
                 self.on_switchover(now, switchover, Reply::Operator(id), out);
+            }
+            Input::Manifest(inventory) => self.on_manifest(now, inventory, out),
+            Input::Compared { with, differences } => self.on_compared(now, with, differences, out),
+            Input::PullFinished(outcome) => self.on_pull_finished(now, outcome, out),
+            Input::Admit { id, node } => self.on_admit(now, node, Reply::Operator(id), out),
+            Input::Maintenance { id, node, on } => {
+                self.on_maintenance(now, (node, on), Reply::Operator(id), out);
             }
             Input::Reload(config) => self.on_reload(now, config),
             Input::Stop => self.on_stop(now, out),
@@ -235,6 +251,16 @@ impl Node {
         }
         for forward in &self.forwards {
             next = next.min(forward.until);
+        }
+        if let Some(leaving) = &self.s.gate.leaving {
+            next = next.min(leaving.until);
+        }
+        for pending in &self.s.gate.pending {
+            next = next.min(pending.until);
+        }
+        next = next.min(self.lapses_at());
+        if self.probation_ends_at() > now {
+            next = next.min(self.probation_ends_at());
         }
         for group in &self.groups {
             next = next.min(group.next_deadline(&self.s));

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::OperatorResult;
 use crate::config::AddressKind;
 use crate::event::{AlarmName, Event, RoleName};
 use crate::input::Durable;
-use crate::message::{Answer, OperatorResult, Request};
+use crate::message::{Answer, Request};
 use crate::types::{
-    AddressId, AssociationId, CallId, Cause, GroupId, NodeId, OperatorId, RequestId, Term,
+    AddressId, AssociationId, CallId, Cause, Digest, GroupId, NodeId, OperatorId, RequestId, Term,
     Timestamp,
 };
 
@@ -48,6 +49,19 @@ pub enum Output {
         address: AddressId,
         /// What is wanted until the next such order.
         wanted: Presence,
+    },
+    /// Fetch that node's manifest and tell by `Input::Compared` in what this node's differs.
+    Compare {
+        /// Whose.
+        with: NodeId,
+    },
+    /// Fetch from that node what differs, if its manifest has that digest; test it, apply it and
+    /// load it, or change nothing. The end comes back as `Input::PullFinished`.
+    Pull {
+        /// From whom.
+        from: NodeId,
+        /// The digest that this node is to have afterwards.
+        digest: Digest,
     },
     /// Run the operator's hooks, after those ordered before.
     Hook(Hook),

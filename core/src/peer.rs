@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::message::{GroupBeat, Heartbeat};
 use crate::mutation::{Mutation, active};
+use crate::reference::Admission;
 use crate::types::{BootId, GroupId, LinkId, SendNumber, Timestamp};
 
 /// So many past lives of a peer are remembered, so that none of them returns.
@@ -37,14 +38,22 @@ pub(crate) struct Peer {
     pub(crate) probe_at: Option<Timestamp>,
     /// When anything of it was last heard.
     pub(crate) heard_at: Option<Timestamp>,
+    /// When anything of its current life was last heard.
+    life_heard_at: Timestamp,
+    /// For how long it was not heard before that life; `None` for the first.
+    pub(crate) away: Option<Duration>,
+    /// The newest send of ours that it answered went out then.
+    pub(crate) answered_to: Option<Timestamp>,
+    /// What it last said that operators admitted.
+    pub(crate) admissions: Vec<Admission>,
     /// By link.
     pub(crate) links: Vec<Link>,
     /// Its newest heartbeat, when it came and of which life.
     pub(crate) beat: Option<(Arc<Heartbeat>, Timestamp, BootId)>,
     /// Whether the journal has it as up.
     pub(crate) up: bool,
-    /// Whether the journal has its configuration as different.
-    pub(crate) drifted: bool,
+    /// Since when the journal has its configuration as different.
+    pub(crate) drift_since: Option<Timestamp>,
     /// Requests of a replaced life, heard since the last of a live one.
     pub(crate) strays: u32,
 }
@@ -95,10 +104,14 @@ impl Peer {
             closed_at: None,
             probe_at: None,
             heard_at: None,
+            life_heard_at: Timestamp::default(),
+            away: None,
+            answered_to: None,
+            admissions: Vec::new(),
             links: vec![Link::default(); usize::from(links.max(1))],
             beat: None,
             up: false,
-            drifted: false,
+            drift_since: None,
             strays: 0,
         }
     }
@@ -122,8 +135,10 @@ impl Peer {
         } else if newer && proves {
             self.replace(boot);
             self.boot_since = now;
+            self.away = Some(now.since(self.life_heard_at));
         }
         if self.boot == Some(boot) {
+            self.life_heard_at = now;
             self.refused = 0;
             self.proven.retain(|dead| *dead != boot);
             self.reported.retain(|dead| *dead != boot);

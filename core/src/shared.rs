@@ -13,6 +13,7 @@ use crate::mutation::{Mutation, active};
 use crate::output::{Hook, HookPoint, Output};
 use crate::peer::Peer;
 use crate::random::Random;
+use crate::standing::Gate;
 use crate::status::Failover;
 use crate::types::{
     BootId, CallId, GroupId, NodeId, Priority, SendNumber, Standing, Term, Timestamp,
@@ -111,7 +112,7 @@ pub(crate) struct Shared {
     /// A heartbeat is wanted at once.
     pub(crate) beat_now: bool,
     pub(crate) standing: Standing,
-    pub(crate) standing_reason: Option<&'static str>,
+    pub(crate) gate: Gate,
     pub(crate) checks: Vec<Check>,
     pub(crate) preflight: Vec<Arc<str>>,
     pub(crate) alarms: BTreeMap<AlarmName, (Timestamp, Arc<str>)>,
@@ -156,6 +157,10 @@ impl Shared {
         });
         let mut disk = disk.unwrap_or_default();
         disk.elected.resize(config.groups.len(), Term::default());
+        let maintenance = disk.maintenance
+            && config.is_balancer(config.me)
+            && !active(Mutation::MaintenanceForgotten);
+        let standing = if maintenance { Standing::Maintenance } else { Standing::Joining };
         let mute = disk.longest_promise.max(config.timing.lease());
         let muted_until = if active(Mutation::NoMute) { now } else { now + mute };
         Self {
@@ -170,8 +175,8 @@ impl Shared {
             take_backs_told: SendNumber::default(),
             beat_at: None,
             beat_now: true,
-            standing: Standing::Joining,
-            standing_reason: Some("not heard by a majority yet"),
+            standing,
+            gate: Gate::new(disk.reference, disk.admissions.clone(), now),
             checks: config.checks.iter().map(|_| Check::new(now)).collect(),
             preflight: Vec::new(),
             alarms: BTreeMap::new(),
@@ -312,15 +317,19 @@ impl Shared {
         let longest = [self.started_lease, self.longest_asked, self.ordered.longest_promise]
             .into_iter()
             .fold(self.lease().max(self.disk.longest_promise), Duration::max);
-        let unchanged = self.ordered.ceiling == ceiling
-            && self.ordered.longest_promise == longest
-            && self.ordered.elected == elected;
-        if unchanged {
+        let wanted = Durable {
+            ceiling,
+            elected: elected.to_vec(),
+            longest_promise: longest,
+            reference: self.gate.reference,
+            admissions: self.gate.admissions.clone(),
+            maintenance: self.standing == Standing::Maintenance,
+        };
+        if self.ordered == wanted {
             return None;
         }
-        let elected = elected.to_vec();
         self.writing_since = self.writing_since.or(Some(self.now));
-        self.ordered = Durable { ceiling, elected, longest_promise: longest };
+        self.ordered = wanted;
         Some(self.ordered.clone())
     }
 }

@@ -18,9 +18,12 @@ impl Node {
         Status {
             at: now,
             standing: s.standing,
-            standing_reason: s.standing_reason,
+            standing_reason: self.standing_reason(now).map(Into::into),
             muted: s.muted_until.left(now),
-            digest: s.config.digest,
+            digest: s.digest().known().unwrap_or(s.config.shared),
+            reference: s.gate.reference,
+            consistent: s.is_consistent(s.config.me),
+            drift_since: s.gate.drift_since,
             groups: self.groups.iter().map(|group| group_status(group, s, now)).collect(),
             peers: s
                 .config
@@ -42,19 +45,6 @@ impl Node {
 fn group_status(group: &Group, s: &Shared, now: Timestamp) -> GroupStatus {
     let lease_left = group.lease_left(s, now);
     let me = s.config.me;
-    let master = match &group.role {
-        Role::Master(_) => (!lease_left.is_zero()).then_some(me),
-        Role::None | Role::Backup | Role::Holding(_) => group
-            .master
-            .filter(|master| {
-                let patience = master.lease + s.interval();
-                master.term == group.term()
-                    && master.term > group.voter.resigned
-                    && now.since(master.heard_at) <= patience
-                    && !s.is_dead(master.node, master.boot)
-            })
-            .map(|master| master.node),
-    };
     GroupStatus {
         group: group.id,
         role: match (&group.role, lease_left.is_zero()) {
@@ -65,7 +55,7 @@ fn group_status(group: &Group, s: &Shared, now: Timestamp) -> GroupStatus {
             }
         },
         term: group.term(),
-        master,
+        master: group.leader(s, now),
         lease_left,
         priority: s.config.priority(group.id, me),
         effective_priority: s.effective_priority(group.id),
@@ -99,7 +89,9 @@ fn peer_status(s: &Shared, node: NodeId, peer: &Peer, now: Timestamp) -> PeerSta
         node,
         boot: peer.boot,
         standing: beat.map(|beat| beat.standing),
-        digest: beat.map(|beat| beat.digest),
+        digest: beat.and_then(|beat| beat.digest.known()),
+        consistent: s.is_consistent(node),
+        drift_since: peer.drift_since,
         up,
         links: peer
             .links

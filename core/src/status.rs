@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::event::{AlarmName, CheckState, OwnershipName, RoleName};
 use crate::output::Presence;
+use crate::reference::Reference;
 use crate::types::{
     AddressId, BootId, Cause, Digest, GroupId, Holder, NodeId, Priority, Standing, Term, Timestamp,
 };
@@ -17,12 +18,18 @@ pub struct Status {
     pub at: Timestamp,
     /// Its right to stand.
     pub standing: Standing,
-    /// Why it may not lead, if it may not.
-    pub standing_reason: Option<&'static str>,
+    /// Why it may not lead, or only behind others, and what would change that: one sentence.
+    pub standing_reason: Option<Arc<str>>,
     /// How long it is still muted.
     pub muted: Duration,
-    /// The digest of its configuration.
+    /// The digest of its configuration; of vipward's own part until the rest was scanned.
     pub digest: Digest,
+    /// The cluster's reference, as far as known.
+    pub reference: Option<Reference>,
+    /// Whether its configuration is the reference's; `None` while that is not known.
+    pub consistent: Option<bool>,
+    /// Since when its configuration differs from the reference.
+    pub drift_since: Option<Timestamp>,
     /// The groups.
     pub groups: Vec<GroupStatus>,
     /// Every other node.
@@ -88,6 +95,10 @@ pub struct PeerStatus {
     pub standing: Option<Standing>,
     /// Its digest, while heard.
     pub digest: Option<Digest>,
+    /// Whether its configuration is the reference's; `None` while that is not known.
+    pub consistent: Option<bool>,
+    /// Since when its configuration differs from the reference, as this node saw it.
+    pub drift_since: Option<Timestamp>,
     /// Whether it is heard.
     pub up: bool,
     /// By link: whether it is heard there, and how long ago.

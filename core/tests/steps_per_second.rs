@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use vipward_core::{
     BootId, ClaimMode, Config, Digest, GroupConfig, Input, LinkId, Node, NodeConfig, NodeId,
-    Output, Priority, RequestId, Timestamp, Timing,
+    Output, Priority, Repair, RequestId, Timestamp, Timing,
 };
 
 const NODES: u8 = 3;
@@ -33,7 +33,12 @@ fn config(me: u8) -> Arc<Config> {
             addresses: Vec::new(),
         }],
         checks: Vec::new(),
-        digest: Digest::default(),
+        shared: Digest([7; 32]),
+        scanned: false,
+        probation: Duration::ZERO,
+        restart_grace: Duration::from_secs(3_600),
+        last_resort: false,
+        repair: Repair::Off,
         call_timeout: Duration::from_secs(5),
         claim: ClaimMode::Fast,
         moves_per_hour: 12,
@@ -82,6 +87,8 @@ fn steps_per_second() {
                         ));
                     }
                     Output::Probe { .. }
+                    | Output::Compare { .. }
+                    | Output::Pull { .. }
                     | Output::Call(_)
                     | Output::Persist(_)
                     | Output::OperatorDone { .. }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A SHA-256.
+/// A SHA-256. As text, and between nodes: 64 hexadecimal digits.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
 )]
+#[serde(try_from = "String", into = "String")]
 pub struct Hash(pub [u8; 32]);
 
 /// What an entry is about. Sorted: the shared part first, then files, commands, packages.
@@ -28,13 +29,15 @@ pub enum EntryName {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Entry {
     /// Of everything that is compared: content as normalised, mode, owner, link target, problem.
+    /// [`FileFacts::digest`] of a file.
     pub digest: Hash,
-    /// What else is known of a file.
+    /// What else is known of a file. A file that was removed, while the balancer still has it
+    /// loaded, is an entry without facts that is `unapplied`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileFacts>,
     /// The size of its content in bytes, before normalisation.
     pub size: u64,
-    /// Its content never travels.
+    /// Its content never travels: declared so, or a private key, or no file that has a content.
     #[serde(default)]
     pub digest_only: bool,
     /// It is on disk, but the balancer has not loaded it.
@@ -48,6 +51,9 @@ pub struct Entry {
 /// What is compared of a file besides its content.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FileFacts {
+    /// Of its content as normalised. What has none (a link that leads nowhere or to a directory,
+    /// a socket) has the hash of its kind.
+    pub content: Hash,
     /// Permission bits.
     pub mode: u32,
     /// The owner's name, or number where it has none.

@@ -13,10 +13,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use vipward_manifest::DiffDocument;
 
-use super::handle::SWITCHOVER;
+use super::handle::{DIFF, ORDER};
 use super::routes::Outcome;
-use super::{CheckReport, EventQuery, StatusDocument, SwitchoverOrder};
+use super::{CheckReport, EventQuery, Order, StatusDocument};
 
 /// How long the daemon may take to answer a question.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -99,17 +100,34 @@ impl Client {
         serde_json::from_str(&text).map_err(|error| self.strange(&error))
     }
 
-    /// Orders a handover and waits for its outcome, in a sentence.
+    /// Gives an order and waits for its outcome, in a sentence.
     ///
     /// # Errors
     ///
     /// [`ClientError`]; `Refused` has the reason.
-    pub async fn switchover(&self, order: &SwitchoverOrder) -> Result<String, ClientError> {
-        let body = serde_json::to_vec(order).map_err(|error| self.strange(&error))?;
-        let bytes = self.whole(Method::POST, "/v1/switchover", body, SWITCHOVER + ANSWER).await?;
+    pub async fn order(&self, order: &Order) -> Result<String, ClientError> {
+        let (path, body) = match order {
+            Order::Switchover(order) => ("/v1/switchover", serde_json::to_vec(order)),
+            Order::Maintenance(order) => ("/v1/maintenance", serde_json::to_vec(order)),
+            Order::Admit(order) => ("/v1/admit", serde_json::to_vec(order)),
+        };
+        let body = body.map_err(|error| self.strange(&error))?;
+        let bytes = self.whole(Method::POST, path, body, ORDER + ANSWER).await?;
         let outcome: Outcome =
             serde_json::from_slice(&bytes).map_err(|error| self.strange(&error))?;
         Ok(outcome.message)
+    }
+
+    /// What differs between the daemon's configuration and that of another node.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; `Refused` has the reason.
+    pub async fn diff(&self, node: &str) -> Result<DiffDocument, ClientError> {
+        let name: String = form_urlencoded::byte_serialize(node.as_bytes()).collect();
+        let path = format!("/v1/diff/{}", name.replace('+', "%20"));
+        let bytes = self.whole(Method::GET, &path, Vec::new(), DIFF + ANSWER).await?;
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(&error))
     }
 
     /// Lets the daemon run its preflight.
@@ -118,7 +136,7 @@ impl Client {
     ///
     /// [`ClientError`].
     pub async fn check(&self) -> Result<CheckReport, ClientError> {
-        let bytes = self.whole(Method::GET, "/v1/check", Vec::new(), SWITCHOVER).await?;
+        let bytes = self.whole(Method::GET, "/v1/check", Vec::new(), ORDER).await?;
         serde_json::from_slice(&bytes).map_err(|error| self.strange(&error))
     }
 

@@ -29,12 +29,26 @@ pub struct StatusDocument {
     #[serde(default)]
     pub muted_ms: u64,
     pub digest: String,
+    /// What a node's configuration must be before it may lead.
+    #[serde(default)]
+    pub reference: Option<ReferenceDocument>,
     pub groups: Vec<GroupDocument>,
     pub peers: Vec<PeerDocument>,
     pub checks: Vec<CheckDocument>,
     pub preflight: PreflightDocument,
     pub alarms: Vec<AlarmDocument>,
     pub last_failover: Option<FailoverDocument>,
+}
+
+/// What a node's configuration must be before it may lead.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReferenceDocument {
+    /// Its digest.
+    pub digest: String,
+    /// Term and count; the highest counts.
+    pub version: String,
+    /// Whether this node's configuration is the same; null while that is not known.
+    pub consistent: Option<bool>,
 }
 
 /// One group.
@@ -76,6 +90,9 @@ pub struct PeerDocument {
     pub role: String,
     pub standing: Option<String>,
     pub digest: Option<String>,
+    /// Whether its configuration is the reference's; null while that is not known.
+    #[serde(default)]
+    pub consistent: Option<bool>,
     pub links: Vec<LinkDocument>,
 }
 
@@ -163,9 +180,14 @@ impl StatusDocument {
             version: names.version.clone(),
             boot: names.boot.to_string(),
             standing: Standing::as_str(status.standing).to_owned(),
-            standing_reason: status.standing_reason.map(str::to_owned),
+            standing_reason: status.standing_reason.as_deref().map(str::to_owned),
             muted_ms: millis(status.muted),
             digest: status.digest.to_string(),
+            reference: status.reference.map(|it| ReferenceDocument {
+                digest: it.digest.to_string(),
+                version: format!("{}.{}", it.version.term.0, it.version.count),
+                consistent: status.consistent,
+            }),
             groups: status.groups.iter().map(|group| around.group(group)).collect(),
             peers: status.peers.iter().map(|peer| around.peer(peer)).collect(),
             checks: checks
@@ -263,6 +285,7 @@ impl Surroundings<'_> {
             role: role.to_owned(),
             standing: peer.standing.map(|standing| Standing::as_str(standing).to_owned()),
             digest: peer.digest.as_ref().map(Digest::to_string),
+            consistent: peer.consistent,
             links: (0..=u8::MAX).zip(&peer.links).map(link).collect(),
         }
     }

@@ -6,13 +6,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use vipward_manifest::DiffDocument;
 
 use super::StatusDocument;
 
 /// The core's loop answers in microseconds; if it takes this long, it does not turn.
 const STATUS: Duration = Duration::from_secs(1);
 /// The longest that a handover may take, all its own deadlines together, and a little.
-pub(super) const SWITCHOVER: Duration = Duration::from_secs(120);
+pub(super) const ORDER: Duration = Duration::from_secs(120);
+/// A manifest and the contents that differ have deadlines of their own.
+pub(super) const DIFF: Duration = Duration::from_secs(100);
 /// A preflight's calls have deadlines of their own.
 const CHECK: Duration = Duration::from_secs(60);
 
@@ -24,18 +27,55 @@ pub enum Ask {
         /// Where to answer.
         reply: oneshot::Sender<StatusDocument>,
     },
-    /// A planned handover, answered when its outcome is known: a sentence either way.
-    Switchover {
-        /// What is asked.
-        order: SwitchoverOrder,
+    /// An operator's order, answered when its outcome is known: a sentence either way.
+    Order {
+        /// What is ordered.
+        order: Order,
         /// Where to answer.
         reply: oneshot::Sender<Result<String, String>>,
+    },
+    /// What differs between this node's configuration and another's.
+    Diff {
+        /// The other.
+        node: String,
+        /// Where to answer; an error is a sentence.
+        reply: oneshot::Sender<Result<DiffDocument, String>>,
     },
     /// The preflight of `check --cloud`, run by the daemon itself.
     Check {
         /// Where to answer.
         reply: oneshot::Sender<CheckReport>,
     },
+}
+
+/// What operators order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// A planned handover.
+    Switchover(SwitchoverOrder),
+    /// A node out of candidacy, or back.
+    Maintenance(MaintenanceOrder),
+    /// A node past the gate.
+    Admit(AdmitOrder),
+}
+
+/// `vipward maintenance on|off [--node NODE]`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceOrder {
+    /// Whose; that of the daemon asked if absent.
+    #[serde(default)]
+    pub node: Option<String>,
+    /// Out of candidacy, or back.
+    pub on: bool,
+}
+
+/// `vipward admit NODE`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdmitOrder {
+    /// Who may lead with the configuration that it has now.
+    pub node: String,
 }
 
 /// `vipward switchover GROUP [--to NODE] [--force]`.
@@ -118,17 +158,27 @@ impl Handle {
         self.ask(STATUS, |reply| Ask::Status { reply }).await
     }
 
-    /// Orders a handover and waits for its outcome: a sentence either way.
+    /// Passes an order on and waits for its outcome: a sentence either way.
     ///
     /// # Errors
     ///
     /// The sentence that says why it was not carried out.
-    pub async fn switchover(&self, order: SwitchoverOrder) -> Result<String, String> {
-        let outcome = self.ask(SWITCHOVER, |reply| Ask::Switchover { order, reply }).await;
+    pub async fn order(&self, order: Order) -> Result<String, String> {
+        let outcome = self.ask(ORDER, |reply| Ask::Order { order, reply }).await;
         outcome.unwrap_or_else(|| {
             Err("the outcome is not known: the daemon did not tell it; see `vipward status`"
                 .to_owned())
         })
+    }
+
+    /// Compares this node's configuration with another's.
+    ///
+    /// # Errors
+    ///
+    /// The sentence that says why they could not be compared.
+    pub async fn diff(&self, node: String) -> Result<DiffDocument, String> {
+        let outcome = self.ask(DIFF, |reply| Ask::Diff { node, reply }).await;
+        outcome.unwrap_or_else(|| Err("the daemon did not compare them in time".to_owned()))
     }
 
     /// Runs the preflight.

@@ -21,8 +21,8 @@ mod tests;
 pub use client::{Client, ClientError, EventLines};
 pub use document::*;
 pub use handle::{
-    Ask, CheckReport, EventQuery, EventReceiver, EventSource, Finding, Handle, MetricsSource,
-    Severity, SwitchoverOrder,
+    AdmitOrder, Ask, CheckReport, EventQuery, EventReceiver, EventSource, Finding, Handle,
+    MaintenanceOrder, MetricsSource, Order, Severity, SwitchoverOrder,
 };
 pub use listen::{AdminError, OperatorSocket, bind_tcp, bind_unix, serve_tcp, serve_unix};
 pub use routes::{operator_routes, public_routes};

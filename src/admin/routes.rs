@@ -16,9 +16,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use vipward_core::RoleName;
 
-use super::handle::SWITCHOVER;
+use super::handle::ORDER;
 use super::stream::{EventBody, Framing};
-use super::{CheckReport, EventQuery, Handle, StatusDocument, SwitchoverOrder};
+use super::{
+    AdmitOrder, CheckReport, EventQuery, Handle, MaintenanceOrder, Order, StatusDocument,
+    SwitchoverOrder,
+};
 
 /// A request has no more than this to say.
 const BODY: usize = 64 << 10;
@@ -69,10 +72,13 @@ pub fn operator_routes(handle: Handle) -> Router {
     let routes = Router::new()
         .route("/v1/status", get(status))
         .route("/v1/switchover", post(switchover))
+        .route("/v1/maintenance", post(maintenance))
+        .route("/v1/admit", post(admit))
+        .route("/v1/diff/{node}", get(diff))
         .route("/v1/check", get(check))
         .route("/v1/events", get(events))
         .route("/metrics", get(metrics));
-    finish(routes, handle, Framing::Lines, SWITCHOVER + DEADLINE)
+    finish(routes, handle, Framing::Lines, ORDER + DEADLINE)
 }
 
 fn finish(routes: Router<Shared>, handle: Handle, framing: Framing, deadline: Duration) -> Router {
@@ -150,8 +156,30 @@ async fn master(State(shared): State<Shared>, Path(name): Path<String>) -> Respo
 }
 
 async fn switchover(State(shared): State<Shared>, Json(order): Json<SwitchoverOrder>) -> Response {
-    match shared.handle.switchover(order).await {
+    carried_out(&shared, Order::Switchover(order)).await
+}
+
+async fn maintenance(
+    State(shared): State<Shared>,
+    Json(order): Json<MaintenanceOrder>,
+) -> Response {
+    carried_out(&shared, Order::Maintenance(order)).await
+}
+
+async fn admit(State(shared): State<Shared>, Json(order): Json<AdmitOrder>) -> Response {
+    carried_out(&shared, Order::Admit(order)).await
+}
+
+async fn carried_out(shared: &Shared, order: Order) -> Response {
+    match shared.handle.order(order).await {
         Ok(message) => Json(Outcome { message }).into_response(),
+        Err(message) => (StatusCode::CONFLICT, Json(Outcome { message })).into_response(),
+    }
+}
+
+async fn diff(State(shared): State<Shared>, Path(node): Path<String>) -> Response {
+    match shared.handle.diff(node).await {
+        Ok(document) => Json(document).into_response(),
         Err(message) => (StatusCode::CONFLICT, Json(Outcome { message })).into_response(),
     }
 }

@@ -25,12 +25,19 @@ fn handle(status: Option<Status>) -> Handle {
                 (Ask::Status { reply }, Some(status)) => {
                     let _ = reply.send(document(status));
                 }
-                (Ask::Switchover { order, reply }, _) => {
-                    let outcome = match order.to.as_deref() {
-                        Some("lb-b") => Ok("lb-b leads web".to_owned()),
-                        Some(_) | None => Err("no eligible successor".to_owned()),
+                (Ask::Order { order, reply }, _) => {
+                    let outcome = match order {
+                        Order::Switchover(order) => match order.to.as_deref() {
+                            Some("lb-b") => Ok("lb-b leads web".to_owned()),
+                            Some(_) | None => Err("no eligible successor".to_owned()),
+                        },
+                        Order::Maintenance(order) => Ok(format!("{order:?}")),
+                        Order::Admit(order) => Ok(format!("{order:?}")),
                     };
                     let _ = reply.send(outcome);
+                }
+                (Ask::Diff { node, reply }, _) => {
+                    let _ = reply.send(Err(format!("{node} is not heard")));
                 }
                 (Ask::Check { reply }, _) => {
                     let _ = reply.send(CheckReport::default());
@@ -280,14 +287,22 @@ async fn operators_ask_and_order() {
     assert_eq!(client.status().await.unwrap(), document(&status()));
     assert_eq!(client.check().await.unwrap(), CheckReport::default());
     assert_eq!(client.metrics().await.unwrap(), "vipward_term 1\n");
-    let order = |to: &str| SwitchoverOrder {
-        group: "web".to_owned(),
-        to: Some(to.to_owned()),
-        force: false,
+    let switchover = |to: &str| {
+        let (group, to) = ("web".to_owned(), Some(to.to_owned()));
+        Order::Switchover(SwitchoverOrder { group, to, force: false })
     };
-    assert_eq!(client.switchover(&order("lb-b")).await.unwrap(), "lb-b leads web");
-    let refused = client.switchover(&order("lb-c")).await.unwrap_err();
+    assert_eq!(client.order(&switchover("lb-b")).await.unwrap(), "lb-b leads web");
+    let refused = client.order(&switchover("lb-c")).await.unwrap_err();
     assert_eq!((refused.to_string().as_str(), refused.exit_code()), ("no eligible successor", 1));
+    for order in [
+        Order::Maintenance(MaintenanceOrder { node: Some("lb-b".to_owned()), on: true }),
+        Order::Admit(AdmitOrder { node: "lb-b".to_owned() }),
+    ] {
+        let told = client.order(&order).await.unwrap();
+        assert!(format!("{order:?}").contains(&told), "{told}");
+    }
+    let refused = client.diff("lb b?").await.unwrap_err();
+    assert_eq!((refused.to_string().as_str(), refused.exit_code()), ("lb b? is not heard", 1));
 
     let mut lines = client.events(&EventQuery::default()).await.unwrap();
     assert_eq!(lines.next().await.unwrap().as_deref(), Some(r#"{"seq":1}"#));
@@ -349,7 +364,8 @@ async fn what_is_too_much_is_refused() {
     let stop = CancellationToken::new();
     let client = operators(&path, Some(status()), &stop).await;
     let order = SwitchoverOrder { group: "x".repeat(100_000), to: None, force: false };
-    assert_eq!(client.switchover(&order).await.unwrap_err().exit_code(), 1);
+    let order = Order::Switchover(order);
+    assert_eq!(client.order(&order).await.unwrap_err().exit_code(), 1);
     // So many streams, and no more; the rest goes on.
     let query = EventQuery { follow: true, ..EventQuery::default() };
     let mut streams = Vec::new();

@@ -1,13 +1,13 @@
-//! `vipward switchover`: asks the daemon and waits for the outcome.
+//! What operators order: `switchover`, `maintenance`, `admit`. Each asks the daemon and waits for
+//! the outcome.
 
 use std::path::Path;
 
 use super::{Exit, print};
-use crate::admin::{Client, ClientError, SwitchoverOrder};
+use crate::admin::{Client, ClientError, Order};
 
-pub(super) async fn switch_over(socket: &Path, group: &str, to: Option<&str>, force: bool) -> Exit {
-    let order = SwitchoverOrder { group: group.into(), to: to.map(Into::into), force };
-    match Client::new(socket).switchover(&order).await {
+pub(super) async fn order(socket: &Path, order: Order) -> Exit {
+    match Client::new(socket).order(&order).await {
         Ok(sentence) => print::out(sentence),
         Err(error) => failed(&error),
     }

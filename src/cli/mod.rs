@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod diff;
 mod events;
 mod frame;
 mod print;
@@ -13,8 +14,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::admin::{AdmitOrder, MaintenanceOrder, Order, SwitchoverOrder};
 use crate::demo::{DemoArgs, DemoServiceArgs};
 use crate::runtime::{self, RunError, RunOptions};
 use crate::simulated_cloud::SimulatedCloudArgs;
@@ -85,6 +87,33 @@ enum Command {
         #[command(flatten)]
         daemon: Daemon,
     },
+    /// Take a node out of candidacy, handing over first if it is master; or back.
+    Maintenance {
+        /// Out, or back.
+        state: OnOff,
+        /// The node; the one that is asked if absent.
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Show what differs between the configurations of this node and another.
+    Diff {
+        /// The other.
+        node: String,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Let a node lead with the configuration that it has now, though it is not the cluster's.
+    Admit {
+        /// The node.
+        node: String,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
     /// Show the journal: what happened, and why.
     Events {
         /// Go on with what happens from now on.
@@ -109,6 +138,12 @@ enum Command {
     /// The web service of a host of the demo.
     #[command(hide = true)]
     DemoService(DemoServiceArgs),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
 }
 
 /// Where packages put the file.
@@ -181,13 +216,25 @@ pub fn main() -> ExitCode {
             })
         }
         Command::Switchover { group, to, force, daemon } => {
-            asked(on_runtime(ask::switch_over(&daemon.socket(), &group, to.as_deref(), force)))
+            ordered(&daemon, Order::Switchover(SwitchoverOrder { group, to, force }))
         }
+        Command::Maintenance { state, node, daemon } => {
+            let on = state == OnOff::On;
+            ordered(&daemon, Order::Maintenance(MaintenanceOrder { node, on }))
+        }
+        Command::Diff { node, json, daemon } => {
+            asked(on_runtime(diff::diff(&daemon.socket(), &node, json)))
+        }
+        Command::Admit { node, daemon } => ordered(&daemon, Order::Admit(AdmitOrder { node })),
         Command::Events { follow, since, json, config, daemon } => asked(on_runtime(
             events::events(&daemon.socket(), &config, follow, since.as_deref(), json),
         )),
     }
     .into()
+}
+
+fn ordered(daemon: &Daemon, order: Order) -> Exit {
+    asked(on_runtime(ask::order(&daemon.socket(), order)))
 }
 
 fn run(config: PathBuf, node: Option<String>, listen_links: Vec<SocketAddr>) -> Exit {

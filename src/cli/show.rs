@@ -56,6 +56,9 @@ fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
     if let Some(reason) = status["standing_reason"].as_str() {
         writeln!(text, "  {BAD}{reason}{BAD:#}")?;
     }
+    if status["reference"]["consistent"] == false && status["standing_reason"].is_null() {
+        writeln!(text, "  {BAD}its configuration differs from the cluster's{BAD:#}")?;
+    }
     // What needs a person comes first: a small window shows only the beginning.
     for alarm in status["alarms"].as_array().into_iter().flatten() {
         writeln!(
@@ -71,7 +74,7 @@ fn write_page(text: &mut String, status: &Value) -> std::fmt::Result {
     }
     writeln!(text, "\n{FAINT}peers{FAINT:#}")?;
     for peer in status["peers"].as_array().into_iter().flatten() {
-        write_peer(text, peer, &status["digest"])?;
+        write_peer(text, peer)?;
     }
     let checks: Vec<&Value> = status["checks"].as_array().into_iter().flatten().collect();
     if !checks.is_empty() {
@@ -151,12 +154,11 @@ fn write_group(text: &mut String, group: &Value) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_peer(text: &mut String, peer: &Value, digest: &Value) -> std::fmt::Result {
+fn write_peer(text: &mut String, peer: &Value) -> std::fmt::Result {
     let is = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let drift = match (&peer["digest"], digest) {
-        (Value::Null, _) => "",
-        (theirs, ours) if theirs == ours => "",
-        _ => ", its configuration differs",
+    let drift = match peer["consistent"].as_bool() {
+        Some(false) => ", its configuration differs",
+        Some(true) | None => "",
     };
     writeln!(
         text,

@@ -15,9 +15,12 @@ const OWN: [&str; 4] = ["node", "admin", "state", "telemetry"];
 /// name, for their order has no meaning (that of groups has: the first keeps the reference). A
 /// default that is written out equals one that is left out; both are left out here, so that a key
 /// added in a later version changes no digest and a rolling upgrade quarantines nobody.
-pub(super) fn digest(raw: &RawConfig) -> Result<Digest, serde_json::Error> {
+///
+/// With it comes the same text, spread over lines for people.
+pub(super) fn shared(raw: &RawConfig) -> Result<(Digest, String), serde_json::Error> {
     let canonical = canonical(raw)?;
-    Ok(Digest(Sha256::digest(canonical.to_string()).into()))
+    let digest = Digest(Sha256::digest(canonical.to_string()).into());
+    Ok((digest, format!("{canonical:#}\n")))
 }
 
 /// The shared part, in its canonical form.

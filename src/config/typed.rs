@@ -48,6 +48,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// SHA-256 of the shared part, in its canonical form.
     pub digest: Digest,
+    /// The same as text, for people who compare it.
+    pub canonical: String,
     /// What is accepted, but has no effect.
     pub warnings: Vec<Problem>,
     pub(super) places: Places,
@@ -384,6 +386,14 @@ impl Config {
         Ok(self)
     }
 
+    /// Whether files, commands or packages of `node` are compared beside this file.
+    #[must_use]
+    pub fn scans(&self, node: &Node) -> bool {
+        let Consistency { files, commands, packages, .. } = &self.consistency;
+        let nothing = files.is_empty() && commands.is_empty() && packages.is_empty();
+        !(node.witness || nothing)
+    }
+
     /// The health checks that `node` runs of itself: a witness has nothing to check.
     #[must_use]
     pub fn checks_of(&self, node: &Node) -> &[Check] {
@@ -423,7 +433,15 @@ impl Config {
             timing: self.timing,
             groups: groups.collect(),
             checks: checks.collect(),
-            digest: self.digest,
+            shared: self.digest,
+            scanned: self.scans(me),
+            probation: self.probation,
+            restart_grace: self.restart_grace,
+            last_resort: self.consistency.last_resort,
+            repair: match self.consistency.repair {
+                Repair::Off => core::Repair::Off,
+                Repair::Pull { .. } => core::Repair::Pull,
+            },
             call_timeout: self.cloud.call_timeout,
             claim: self.cloud.claim,
             moves_per_hour: self.limits.moves_per_hour,

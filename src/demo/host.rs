@@ -34,6 +34,8 @@ pub(crate) struct Host {
     pub(crate) spec: HostSpec,
     service: Child,
     daemon: Child,
+    /// Their numbers may belong to others from there on.
+    buried: bool,
 }
 
 impl Host {
@@ -48,7 +50,7 @@ impl Host {
             .spawn()
             .context("cannot start a host's web service")?;
         match Self::start_daemon(&spec, &service) {
-            Ok(daemon) => Ok(Self { spec, service, daemon }),
+            Ok(daemon) => Ok(Self { spec, service, daemon, buried: false }),
             Err(error) => {
                 let _ = service.kill();
                 let _ = service.wait();
@@ -110,6 +112,23 @@ impl Host {
         kill_process(pid, Signal::TERM).context("cannot signal the daemon")
     }
 
+    /// Asks the daemon to read its file again.
+    pub(crate) fn reload_daemon(&self) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.daemon.id())?).context("no process id")?;
+        kill_process(pid, Signal::HUP).context("cannot signal the daemon")
+    }
+
+    /// Waits for processes that are dead, or about to be.
+    pub(crate) fn bury(&mut self) {
+        if std::mem::replace(&mut self.buried, true) {
+            return;
+        }
+        // It may be gone already; then there is nothing to kill.
+        let _ = self.signal_group(Signal::KILL);
+        let _ = self.service.wait();
+        let _ = self.daemon.wait();
+    }
+
     /// The daemon's process id.
     pub(crate) fn daemon_pid(&self) -> u32 {
         self.daemon.id()
@@ -126,10 +145,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // It may be gone already; then there is nothing to kill.
-        let _ = self.signal_group(Signal::KILL);
-        let _ = self.service.wait();
-        let _ = self.daemon.wait();
+        self.bury();
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::client::Client;
 use super::forward::Forwarder;
 use super::host::{Host, HostSpec};
+use super::rejoin;
 use crate::simulated_cloud::{
     AllocationSpec, Fault, Faults, InterfaceSpec, Options, Resources, SimulatedCloud,
 };
@@ -120,6 +121,19 @@ impl Lab {
     /// A host's read-only HTTP address.
     pub(crate) fn admin(&self, host: usize) -> SocketAddr {
         self.places.at(host, ADMIN_PORT)
+    }
+
+    /// Starts a host anew that has died.
+    pub(crate) fn restart(&mut self, host: usize) -> anyhow::Result<()> {
+        let host = self.hosts.get_mut(host).context("no such host")?;
+        host.bury();
+        *host = Host::start(host.spec.clone())?;
+        Ok(())
+    }
+
+    /// Lets a host's daemon read its file again.
+    pub(crate) fn reload(&self, host: usize) -> anyhow::Result<()> {
+        self.hosts.get(host).context("no such host")?.reload_daemon()
     }
 
     /// The host whose interface that is.
@@ -273,6 +287,8 @@ node = "{name}"
 
 [timing]
 heartbeat_interval = "{heartbeat}ms"
+restart_grace = "{grace}s"
+probation = "{probation}s"
 
 [security]
 key_file = "{directory}/cluster.key"
@@ -318,6 +334,8 @@ log = "text"
 level = "info"
 "#,
         heartbeat = settings.heartbeat.as_millis(),
+        grace = rejoin::GRACE.as_secs(),
+        probation = rejoin::PROBATION.as_secs(),
         admin = places.at(host, ADMIN_PORT),
         i_a = instance(0),
         i_b = instance(1),

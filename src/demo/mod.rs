@@ -8,6 +8,7 @@ mod fetch;
 mod forward;
 mod host;
 mod lab;
+mod rejoin;
 mod timeline;
 mod trial;
 
@@ -44,6 +45,8 @@ enum FaultArg {
     Freeze,
     /// Its links, its clients and its cloud are cut, and healed after the takeover.
     Partition,
+    /// Its process group is killed, and it comes back with another configuration.
+    Rejoin,
 }
 
 /// The web service of a host of the demo.
@@ -76,6 +79,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<bool> {
         FaultArg::Crash => Fault::Crash,
         FaultArg::Freeze => Fault::Freeze,
         FaultArg::Partition => Fault::Partition,
+        FaultArg::Rejoin => Fault::Rejoin,
     };
     let tell = |text: &str| {
         if !args.json {
@@ -97,7 +101,17 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<bool> {
         "  … {name} is elected, holds the address and serves; the standby is proven able"
     ));
     tell(&format!("  … now: {} of {name}, the master", fault.as_str()));
-    let trial = trial::run(&lab, master, fault).await?;
+    let mut trial = trial::run(&lab, master, fault).await?;
+    if fault == Fault::Rejoin {
+        if !args.json {
+            print(&trial, false)?;
+        }
+        trial.rejoin = Some(rejoin::run(&mut lab, master, &tell).await?);
+        tell(&rejoin_summary(&trial));
+        if !args.json {
+            return Ok(trial.passed());
+        }
+    }
     print(&trial, args.json)?;
     Ok(trial.passed())
 }
@@ -109,6 +123,16 @@ fn print(trial: &Trial, json: bool) -> anyhow::Result<()> {
     }
     let _ = write!(anstream::stdout(), "{}", timeline::draw(trial)); // As above.
     Ok(())
+}
+
+fn rejoin_summary(trial: &Trial) -> String {
+    let Some(rejoin) = &trial.rejoin else { return String::new() };
+    let (old, new) = (&trial.old_master, trial.new_master.as_deref().unwrap_or("nobody"));
+    let sign = if rejoin.passed() { "✔" } else { "✘" };
+    format!(
+        "\n  {sign} {new} served all the time: {} requests lost and {} calls made since {old} came back",
+        rejoin.lost, rejoin.calls
+    )
 }
 
 /// Asks the master for a planned handover, as an operator would, and waits for the outcome.

@@ -125,7 +125,7 @@ fn stages(text: &mut String, trial: &Trial) -> std::fmt::Result {
     let old = &trial.old_master;
     let new = trial.new_master.as_deref().unwrap_or("nobody");
     let what = match trial.fault {
-        "crash" => "SIGKILL to daemon and web server",
+        "crash" | "rejoin" => "SIGKILL to daemon and web server",
         "freeze" => "SIGSTOP to daemon and web server",
         "partition" => "its links, clients and cloud are cut",
         "stop" => "SIGTERM to the daemon",

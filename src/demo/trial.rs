@@ -8,6 +8,7 @@ use vipward_core::Timestamp;
 
 use super::client::{PACE, Shot, first_answer, outage};
 use super::lab::{Lab, NAMES};
+use super::rejoin::Rejoin;
 use crate::runtime::clock;
 use crate::simulated_cloud::{Entry, Outcome};
 
@@ -24,6 +25,8 @@ pub(crate) enum Fault {
     Stop,
     /// A planned handover.
     Switchover,
+    /// As a crash; afterwards it comes back with another configuration.
+    Rejoin,
 }
 
 impl Fault {
@@ -34,6 +37,7 @@ impl Fault {
             Self::Partition => "partition",
             Self::Stop => "stop",
             Self::Switchover => "switchover",
+            Self::Rejoin => "rejoin",
         }
     }
 }
@@ -81,6 +85,9 @@ pub(crate) struct Trial {
     pub(crate) keepalived_ms: f64,
     pub(crate) served_again: bool,
     pub(crate) moves: usize,
+    /// What became of the old master, where it came back with another configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejoin: Option<Rejoin>,
     /// Neither detection nor the cloud's answer: from the candidacy to the moment the address
     /// moved, less the time the cloud took.
     #[serde(skip)]
@@ -94,7 +101,8 @@ pub(crate) struct Trial {
 impl Trial {
     /// Whether the address moved once and the new master serves.
     pub(crate) fn passed(&self) -> bool {
-        self.moves == 1 && self.served_again && self.new_master.is_some()
+        let rejoined = self.rejoin.as_ref().is_none_or(Rejoin::passed);
+        self.moves == 1 && self.served_again && self.new_master.is_some() && rejoined
     }
 }
 
@@ -112,7 +120,7 @@ pub(crate) async fn run(lab: &Lab, master: usize, fault: Fault) -> anyhow::Resul
     let host = lab.hosts.get(master).context("no such host")?;
     let faulted = clock::now();
     match fault {
-        Fault::Crash => host.crash()?,
+        Fault::Crash | Fault::Rejoin => host.crash()?,
         Fault::Freeze => host.freeze()?,
         Fault::Partition => lab.partition(master, true),
         Fault::Stop => host.stop_daemon()?,
@@ -129,7 +137,7 @@ pub(crate) async fn run(lab: &Lab, master: usize, fault: Fault) -> anyhow::Resul
             lab.partition(master, false);
             AFTER_HEALING
         }
-        Fault::Crash | Fault::Stop | Fault::Switchover => AFTER,
+        Fault::Crash | Fault::Stop | Fault::Switchover | Fault::Rejoin => AFTER,
     };
     tokio::time::sleep(settle).await;
     let status = lab.status(standby).await;
@@ -232,6 +240,7 @@ fn account(
         keepalived_ms: keepalived_ms(),
         served_again: served.is_some(),
         moves,
+        rejoin: None,
         own_overhead_ms: overhead,
         faulted,
         shots,

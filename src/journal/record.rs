@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use vipward_core::{
-    AlarmName, Cause, DenialReason, Event, EventKind, Failover, GroupId, NodeId, RoleName, Term,
+    AlarmName, Cause, DenialReason, Event, EventKind, Exception, Failover, GroupId, NodeId,
+    PullOutcome, RoleName, Term,
 };
 
 use crate::names::Names;
@@ -167,9 +168,9 @@ fn describe(event: &Event, names: &Names) -> Record {
         EventKind::RoleChanged { from, to, reason } => {
             changed("role-changed", RoleName::as_str(*from), RoleName::as_str(*to), reason)
         }
-        EventKind::VoteGranted { candidate } => {
-            Record::new("vote-granted").with("candidate", node(*candidate))
-        }
+        EventKind::VoteGranted { candidate, exception } => Record::new("vote-granted")
+            .with("candidate", node(*candidate))
+            .with("exception", exception.map(Exception::as_str)),
         EventKind::VoteDenied { candidate, reason } => denied(node(*candidate), *reason, names),
         EventKind::CallStarted { call, operation, address: changed, reason } => {
             Record::new("call-started")
@@ -221,6 +222,14 @@ fn describe(event: &Event, names: &Names) -> Record {
         EventKind::ConfigDrift { peer, equal } => {
             Record::new("config-drift").with("peer", node(*peer)).with("equal", *equal)
         }
+        EventKind::ReferenceSet { version, digest, by } => Record::new("reference-set")
+            .with("version", format!("{}.{}", version.term.0, version.count))
+            .with("digest", digest.to_string())
+            .with("by", by.map(node)),
+        EventKind::Admitted { node: admitted, digest } => {
+            Record::new("admitted").with("peer", node(*admitted)).with("digest", digest.to_string())
+        }
+        EventKind::PullFinished { from, outcome } => pulled(node(*from), outcome),
         EventKind::HandoverRefused { reason } => {
             Record::new("handover-refused").with("reason", &**reason)
         }
@@ -238,6 +247,14 @@ fn changed(event: &'static str, from: &str, to: &str, reason: &str) -> Record {
     Record::new(event).with("from", from).with("to", to).with("reason", reason)
 }
 
+fn pulled(from: &str, outcome: &PullOutcome) -> Record {
+    let (word, detail) = match outcome {
+        PullOutcome::Applied => ("ok", None),
+        PullOutcome::Failed { what } => ("failed", Some(&**what)),
+    };
+    Record::new("pull-finished").with("peer", from).with("outcome", word).with("detail", detail)
+}
+
 fn denied(candidate: &str, reason: DenialReason, names: &Names) -> Record {
     let record =
         Record::new("vote-denied").with("candidate", candidate).with("reason", reason.as_str());
@@ -246,7 +263,9 @@ fn denied(candidate: &str, reason: DenialReason, names: &Names) -> Record {
         | DenialReason::PromisedToCandidate(node)
         | DenialReason::Reserved(node) => record.with("promised_to", names.node(node)),
         DenialReason::Standing(standing) => record.with("standing", standing.as_str()),
+        DenialReason::ReferenceHeard(node) => record.with("heard", names.node(node)),
         DenialReason::Muted
+        | DenialReason::Digest
         | DenialReason::TermTooLow
         | DenialReason::BetterCandidate
         | DenialReason::NotAMember
@@ -266,7 +285,9 @@ fn on_link(event: &'static str, names: &Names, peer: NodeId, link: vipward_core:
 fn about(record: Record, name: AlarmName, names: &Names) -> Record {
     let of = |record: Record, group: GroupId| record.of_group(names.group(group));
     match name {
-        AlarmName::NoMajority(group) | AlarmName::MovesExhausted(group) => of(record, group),
+        AlarmName::NoMajority(group)
+        | AlarmName::MovesExhausted(group)
+        | AlarmName::NoCandidate(group) => of(record, group),
         AlarmName::ClaimFailing(group, address)
         | AlarmName::AddressFight(group, address)
         | AlarmName::KernelAddress(group, address) => {
@@ -275,7 +296,13 @@ fn about(record: Record, name: AlarmName, names: &Names) -> Record {
         AlarmName::ConfigDrift(peer) | AlarmName::DuplicateNode(peer) => {
             record.with("peer", names.node(peer))
         }
-        AlarmName::RedundancyLost | AlarmName::Preflight | AlarmName::StateNotWritable => record,
+        AlarmName::RedundancyLost
+        | AlarmName::Preflight
+        | AlarmName::StateNotWritable
+        | AlarmName::Quarantined
+        | AlarmName::PullFailed
+        | AlarmName::ConfigUnapplied
+        | AlarmName::ConfigUnreadable => record,
     }
 }
 

@@ -42,14 +42,14 @@ fn all_kinds() -> Vec<EventKind> {
         EventKind::StandingChanged {
             from: Standing::Joining,
             to: Standing::Ready,
-            reason: "the configuration equals the cluster's",
+            reason: "the configuration equals the cluster's".into(),
         },
         EventKind::RoleChanged {
             from: RoleName::Backup,
             to: RoleName::Candidate,
             reason: "the master is silent",
         },
-        EventKind::VoteGranted { candidate: peer },
+        EventKind::VoteGranted { candidate: peer, exception: None },
         EventKind::VoteDenied {
             candidate: peer,
             reason: DenialReason::PromisedToMaster(NodeId(0)),

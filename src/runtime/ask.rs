@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use vipward_core::{Done, Status, Switchover, Timestamp};
+use vipward_manifest::DiffDocument;
 
 use super::clock;
-use super::heart::Ask;
+use super::heart::{Ask, Command};
+use super::manifests::OverLinks;
 use crate::admin::{
-    self, CheckReport, EventQuery, EventSource, Finding, Handle, MetricsSource, Severity,
-    StatusDocument, Surroundings, SwitchoverOrder,
+    self, AdmitOrder, CheckReport, EventQuery, EventSource, Finding, Handle, MaintenanceOrder,
+    MetricsSource, Order, Severity, StatusDocument, Surroundings, SwitchoverOrder,
 };
 use crate::checks::Reasons;
 use crate::cloud::Cloud;
+use crate::consistency::Consistency;
 use crate::journal::{Journal, Query};
 use crate::names::Names;
 use crate::telemetry::Metrics;
@@ -33,6 +36,7 @@ pub(crate) struct Runtime {
     stats: Arc<Stats>,
     cloud: Cloud,
     reasons: Reasons,
+    consistency: Consistency<OverLinks>,
     member: bool,
     /// When the last preflight ended.
     preflight_at: Mutex<Option<Timestamp>>,
@@ -45,9 +49,11 @@ impl Runtime {
         stats: Arc<Stats>,
         cloud: Cloud,
         reasons: Reasons,
+        consistency: Consistency<OverLinks>,
         member: bool,
     ) -> Self {
-        Self { heart, names, stats, cloud, reasons, member, preflight_at: Mutex::new(None) }
+        let preflight_at = Mutex::new(None);
+        Self { heart, names, stats, cloud, reasons, consistency, member, preflight_at }
     }
 
     /// Whether the core's loop turns.
@@ -91,34 +97,59 @@ impl Runtime {
     }
 
     /// Passes the order on to the core, and puts its outcome into a sentence.
-    async fn switch_over(&self, order: SwitchoverOrder) -> Result<String, String> {
+    async fn order(&self, order: Order) -> Result<String, String> {
         let names = Arc::clone(&self.names.borrow());
-        let SwitchoverOrder { group, to, force } = order;
-        let group_id = names
-            .group_named(&group)
-            .ok_or_else(|| format!("no group is named {group:?}; see `vipward status`"))?;
-        let to = match &to {
-            Some(name) => Some(
-                names
-                    .node_named(name)
-                    .ok_or_else(|| format!("no node is named {name:?}; see `vipward status`"))?,
-            ),
-            None => None,
+        let node = |name: &str| {
+            names
+                .node_named(name)
+                .ok_or_else(|| format!("no node is named {name:?}; see `vipward status`"))
+        };
+        let (command, group) = match &order {
+            Order::Switchover(SwitchoverOrder { group, to, force }) => {
+                let id = names
+                    .group_named(group)
+                    .ok_or_else(|| format!("no group is named {group:?}; see `vipward status`"))?;
+                let to = to.as_deref().map(node).transpose()?;
+                let switchover = Switchover { group: id, to, force: *force };
+                (Command::Switchover(switchover), group.as_str())
+            }
+            Order::Maintenance(MaintenanceOrder { node: name, on }) => {
+                let node = node(name.as_deref().unwrap_or(names.my_name()))?;
+                (Command::Maintenance(node, *on), "")
+            }
+            Order::Admit(AdmitOrder { node: name }) => (Command::Admit(node(name)?), ""),
         };
         let (reply, outcome) = oneshot::channel();
-        let switchover = Switchover { group: group_id, to, force };
         let stopping = || "the daemon is stopping".to_owned();
-        self.heart.send(Ask::Switchover(switchover, reply)).await.map_err(|_| stopping())?;
-        match outcome.await.map_err(|_| stopping())? {
-            Ok(Done::Leads(node)) => {
-                Ok(format!("{} leads {group} now and holds its addresses", names.node(node)))
+        self.heart.send(Ask::Operator(command, reply)).await.map_err(|_| stopping())?;
+        let done = outcome.await.map_err(|_| stopping())?;
+        let done = done.map_err(|refusal| refusal.describe(|node| names.node(node).to_owned()))?;
+        Ok(match done {
+            Done::Leads(node) => {
+                format!("{} leads {group} now and holds its addresses", names.node(node))
             }
-            Ok(Done::AlreadyMaster(node)) => {
-                Ok(format!("{} is the master of {group} already", names.node(node)))
+            Done::AlreadyMaster(node) => {
+                format!("{} is the master of {group} already", names.node(node))
             }
-            Ok(Done::Accepted) => Ok("accepted".into()),
-            Err(refusal) => Err(refusal.describe(|node| names.node(node).to_owned())),
-        }
+            Done::Accepted => "accepted".into(),
+            Done::Admitted(node) => format!(
+                "{} is admitted with its present configuration; a majority has recorded it",
+                names.node(node)
+            ),
+            Done::Maintenance(node, true) => {
+                format!("{} is in maintenance: it does not stand for election", names.node(node))
+            }
+            Done::Maintenance(node, false) => {
+                format!("{} is out of maintenance: it joins as after a restart", names.node(node))
+            }
+        })
+    }
+
+    async fn diff(&self, node: &str) -> Result<DiffDocument, String> {
+        let named = self.names.borrow().node_named(node);
+        let with =
+            named.ok_or_else(|| format!("no node is named {node:?}; see `vipward status`"))?;
+        self.consistency.diff(with).await
     }
 
     async fn check(&self) -> CheckReport {
@@ -149,8 +180,11 @@ impl Runtime {
                     let _ = reply.send(document);
                 }
             }
-            admin::Ask::Switchover { order, reply } => {
-                let _ = reply.send(self.switch_over(order).await);
+            admin::Ask::Order { order, reply } => {
+                let _ = reply.send(self.order(order).await);
+            }
+            admin::Ask::Diff { node, reply } => {
+                let _ = reply.send(self.diff(&node).await);
             }
             admin::Ask::Check { reply } => {
                 let _ = reply.send(self.check().await);

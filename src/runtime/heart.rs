@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use vipward_core::{
-    CallOutcome, CloudCall, Durable, Event, Hook, Input, Node, OperatorId, OperatorResult, Output,
-    Status, Switchover, Timestamp,
+    CallOutcome, CloudCall, Durable, Event, Hook, Input, Node, NodeId, OperatorId, OperatorResult,
+    Output, Status, Switchover, Timestamp,
 };
 
 use super::clock;
+use crate::consistency;
 use crate::kernel::Wanted;
 use crate::transport::{Keys, Timeouts, Transport};
 
@@ -23,10 +24,31 @@ use crate::transport::{Keys, Timeouts, Transport};
 pub(crate) enum Ask {
     /// Its account of itself.
     Status(oneshot::Sender<Status>),
-    /// A planned handover; the outcome may take as long as it takes.
-    Switchover(Switchover, oneshot::Sender<OperatorResult>),
+    /// An operator's command; the outcome may take as long as it takes.
+    Operator(Command, oneshot::Sender<OperatorResult>),
     /// The keys and time-outs of the links from now on.
     Links(Box<Keys>, Timeouts),
+}
+
+/// What operators command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Command {
+    /// A planned handover.
+    Switchover(Switchover),
+    /// A node is to lead with the configuration that it has now.
+    Admit(NodeId),
+    /// A node out of candidacy, or back.
+    Maintenance(NodeId, bool),
+}
+
+impl Command {
+    fn input(self, id: OperatorId) -> Input {
+        match self {
+            Self::Switchover(switchover) => Input::Switchover { id, switchover },
+            Self::Admit(node) => Input::Admit { id, node },
+            Self::Maintenance(node, on) => Input::Maintenance { id, node, on },
+        }
+    }
 }
 
 /// An event and when it happened, by the wall clock.
@@ -41,6 +63,7 @@ pub(crate) struct Hands {
     pub(crate) calls: mpsc::Sender<CloudCall>,
     pub(crate) kernel: watch::Sender<Wanted>,
     pub(crate) hooks: mpsc::Sender<Hook>,
+    pub(crate) consistency: mpsc::Sender<consistency::Order>,
     pub(crate) persist: watch::Sender<Option<Durable>>,
     pub(crate) events: mpsc::Sender<Happened>,
     /// Events that found their queue full.
@@ -98,12 +121,12 @@ impl Heart {
                 let _ = reply.send(self.node.status(clock::now())); // Gone if it gave up waiting.
                 None
             }
-            Ask::Switchover(switchover, reply) => {
+            Ask::Operator(command, reply) => {
                 self.last_operator += 1;
                 let id = OperatorId(self.last_operator);
                 self.operators.retain(|_, waiting| !waiting.is_closed());
                 self.operators.insert(id, reply);
-                Some(Input::Switchover { id, switchover })
+                Some(command.input(id))
             }
             Ask::Links(keys, timeouts) => {
                 self.hands.transport.set_keys(*keys);
@@ -134,6 +157,13 @@ impl Heart {
         stopped
     }
 
+    fn to_consistency(&self, order: consistency::Order) {
+        // The core asks again: both have a time after which they count as failed.
+        if let Err(error) = self.hands.consistency.try_send(order) {
+            tracing::error!(order = ?error.into_inner(), "dropped: too many such orders wait");
+        }
+    }
+
     fn carry_out(&mut self, output: Output) -> bool {
         match output {
             Output::Send { to, request } => self.hands.transport.send(to, &request),
@@ -152,6 +182,10 @@ impl Heart {
                     let point = error.into_inner().point;
                     tracing::error!(hook = point.as_str(), "dropped: too many hooks are waiting");
                 }
+            }
+            Output::Compare { with } => self.to_consistency(consistency::Order::Compare { with }),
+            Output::Pull { from, digest } => {
+                self.to_consistency(consistency::Order::Pull { from, digest });
             }
             Output::Persist(durable) => {
                 self.hands.persist.send_replace(Some(durable));

@@ -17,6 +17,7 @@
 mod ask;
 pub mod clock;
 mod heart;
+mod manifests;
 mod narrator;
 mod observers;
 mod realtime;

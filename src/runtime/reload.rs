@@ -14,6 +14,7 @@ use super::start::{Identified, identify, read_keys};
 use super::translate;
 use crate::checks;
 use crate::cloud::Cloud;
+use crate::consistency;
 use crate::hooks;
 use crate::journal::{Journal, Record};
 use crate::names::Names;
@@ -33,6 +34,7 @@ pub(crate) struct Reloads {
     pub(crate) checks: (TaskTracker, CancellationToken, CancellationToken),
     pub(crate) reasons: checks::Reasons,
     pub(crate) hooks: watch::Sender<Arc<hooks::Settings>>,
+    pub(crate) consistency: watch::Sender<Arc<consistency::Settings>>,
 }
 
 /// Obeys signals until the heart has stopped.
@@ -143,6 +145,8 @@ impl Reloads {
         let reasons = self.reasons.clone();
         tasks.spawn(checks::run(checks, self.inputs.clone(), reasons, running.clone()));
         self.hooks.send_replace(Arc::new(translate::hooks(&new.config, &new.name)));
+        let consistency = translate::consistency(&new.config, new.me);
+        self.consistency.send_replace(Arc::new(consistency));
         for warning in &new.config.warnings {
             tracing::warn!("{warning}");
         }

@@ -14,16 +14,18 @@ use vipward_core::{BootId, Durable, Input, Node, NodeId};
 
 use super::ask::{self, Runtime};
 use super::heart::Happened;
+use super::manifests::{self, OverLinks};
 use super::observers::{Counted, HookTold, stats};
-use super::thread::HeartThread;
+use super::thread::{HeartThread, Started};
 use super::{clock, narrator, reload, translate};
 use crate::cloud::{self, Cloud, CloudStartError};
 use crate::config::{self, Config, ConfigErrors, NodeChoice};
+use crate::consistency::{self, Consistency};
 use crate::journal::{Journal, Record};
 use crate::names::Names;
 use crate::state::{self, StateError};
 use crate::telemetry::{Metrics, Telemetry, TelemetryError};
-use crate::transport::{BindError, KeyError, Keys, Stats};
+use crate::transport::{BindError, Fetcher, KeyError, Keys, ManifestRequest, Stats};
 use crate::{admin, checks, hooks, kernel};
 
 /// Inputs that may wait for the core: far more than it ever has.
@@ -35,6 +37,8 @@ const EVENTS: usize = 4096;
 const ASKS: usize = 64;
 /// Hooks that may wait for those before them.
 const HOOKS: usize = 256;
+/// Comparisons and repairs that may wait: the core orders one of each at a time.
+const COMPARISONS: usize = 8;
 /// How long instance metadata is asked who this machine is, when nothing else tells.
 const IDENTITY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the first cloud call waits until ids and credentials are known.
@@ -155,6 +159,12 @@ struct RunningHooks {
     running: tokio::task::JoinHandle<()>,
 }
 
+/// The configuration's edge, and the settings that a reload changes.
+struct RunningConsistency {
+    settings: watch::Sender<Arc<consistency::Settings>>,
+    edge: Consistency<OverLinks>,
+}
+
 /// What lives as long as the daemon.
 struct Daemon {
     identified: Identified,
@@ -235,6 +245,7 @@ impl Daemon {
         let (persist, orders) = watch::channel(None);
         let (kernel, wanted) = watch::channel(kernel::Wanted::new());
         let (hooks, core_hooks) = mpsc::channel(HOOKS);
+        let (comparisons, orders_of_core) = mpsc::channel(COMPARISONS);
         let seed = u64::from_le_bytes(random()?);
         let node = Node::new(Arc::new(core), self.boot, seed, durable, clock::now());
         let metrics = self.telemetry.metrics().clone();
@@ -247,12 +258,14 @@ impl Daemon {
             calls,
             kernel,
             hooks,
+            consistency: comparisons,
             persist,
             events,
             events_lost: Arc::clone(&events_lost),
             metrics: metrics.clone(),
         };
-        let ended = heart.start(core_inputs, core_asks).await?;
+        let Started { end: ended, fetcher, requests } = heart.start(core_inputs, core_asks).await?;
+        let consistency = self.spawn_consistency(fetcher, requests, orders_of_core);
 
         self.spawn_edges(store, orders, core_calls, (core_events, events_lost));
         let hooks = self.spawn_local(wanted, core_hooks);
@@ -265,6 +278,7 @@ impl Daemon {
             Arc::clone(&self.stats),
             self.cloud.clone(),
             self.reasons.clone(),
+            consistency.edge,
             self.is_member(),
         ));
         self.serve_admin(&runtime, metrics.clone()).await?;
@@ -284,6 +298,7 @@ impl Daemon {
             checks: (self.tasks.clone(), self.stop.clone(), checks_stop),
             reasons: self.reasons.clone(),
             hooks: hooks.settings.clone(),
+            consistency: consistency.settings,
         };
         reload::obey_signals(reloads, self.inputs.clone(), ended).await;
         self.end(hooks).await;
@@ -314,6 +329,22 @@ impl Daemon {
             self.reasons.clone(),
             lost,
         ));
+    }
+
+    /// What this node's configuration is made of, for the core, for peers and for operators.
+    fn spawn_consistency(
+        &self,
+        fetcher: Fetcher,
+        requests: mpsc::Receiver<ManifestRequest>,
+        orders: mpsc::Receiver<consistency::Order>,
+    ) -> RunningConsistency {
+        let Identified { config, me, .. } = &self.identified;
+        let (settings, current) = watch::channel(Arc::new(translate::consistency(config, *me)));
+        let (edge, tasks) = Consistency::new(current, OverLinks(fetcher));
+        self.spawn(edge.clone().run(tasks, self.inputs.clone()));
+        self.spawn(edge.clone().obey(orders, self.inputs.clone()));
+        self.spawn(manifests::serve(edge.clone(), requests));
+        RunningConsistency { settings, edge }
     }
 
     /// What belongs to this machine: the kernel's addresses, and the operator's hooks. Both end

@@ -9,9 +9,10 @@ use vipward_core::{CloudCall, Durable, Hook, Input, Node};
 use super::heart::{Ask, Hands, Happened, Heart};
 use super::realtime;
 use super::start::RunError;
+use crate::consistency;
 use crate::kernel::Wanted;
 use crate::telemetry::Metrics;
-use crate::transport::{self, Stats, Transport};
+use crate::transport::{self, Fetcher, ManifestRequest, Stats, Transport};
 
 /// Everything that moves to the heartbeat thread.
 pub(crate) struct HeartThread {
@@ -22,19 +23,31 @@ pub(crate) struct HeartThread {
     pub(crate) calls: mpsc::Sender<CloudCall>,
     pub(crate) kernel: watch::Sender<Wanted>,
     pub(crate) hooks: mpsc::Sender<Hook>,
+    pub(crate) consistency: mpsc::Sender<consistency::Order>,
     pub(crate) persist: watch::Sender<Option<Durable>>,
     pub(crate) events: mpsc::Sender<Happened>,
     pub(crate) events_lost: Arc<AtomicU64>,
     pub(crate) metrics: Metrics,
 }
 
+/// What others than the core use of the links: to fetch manifests, and to be asked for them.
+type Links = (Fetcher, mpsc::Receiver<ManifestRequest>);
+
+/// The thread runs and the links listen.
+pub(crate) struct Started {
+    /// Tells its end.
+    pub(crate) end: oneshot::Receiver<()>,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) requests: mpsc::Receiver<ManifestRequest>,
+}
+
 impl HeartThread {
-    /// Starts the thread; returns when the links listen. The receiver tells its end.
+    /// Starts the thread; returns when the links listen.
     pub(crate) async fn start(
         self,
         inputs: mpsc::Receiver<Input>,
         asks: mpsc::Receiver<Ask>,
-    ) -> Result<oneshot::Receiver<()>, RunError> {
+    ) -> Result<Started, RunError> {
         let (bound, listening) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let thread = std::thread::Builder::new().name("heartbeat".into());
@@ -45,7 +58,7 @@ impl HeartThread {
             })
             .map_err(|source| RunError::System { what: "start the heartbeat thread", source })?;
         match listening.await {
-            Ok(Ok(())) => Ok(end),
+            Ok(Ok((fetcher, requests))) => Ok(Started { end, fetcher, requests }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(RunError::Machine("error: the heartbeat thread ended at once".into())),
         }
@@ -53,7 +66,7 @@ impl HeartThread {
 
     fn run(
         self,
-        bound: oneshot::Sender<Result<(), RunError>>,
+        bound: oneshot::Sender<Result<Links, RunError>>,
         inputs: mpsc::Receiver<Input>,
         asks: mpsc::Receiver<Ask>,
     ) {
@@ -82,13 +95,15 @@ impl HeartThread {
                     return;
                 }
             };
-            let _ = bound.send(Ok(())); // The daemon waits for this.
+            let links = (transport.fetcher(), transport.serve_manifests());
+            let _ = bound.send(Ok(links)); // The daemon waits for this.
             let metrics = self.metrics;
             let hands = Hands {
                 transport,
                 calls: self.calls,
                 kernel: self.kernel,
                 hooks: self.hooks,
+                consistency: self.consistency,
                 persist: self.persist,
                 events: self.events,
                 events_lost: self.events_lost,

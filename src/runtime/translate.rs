@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use vipward_core::{AddressId, BootId, GroupId, NodeId};
+use vipward_manifest::{Hash, Shared, Variables, Wanted};
 
 use crate::checks;
 use crate::cloud;
 use crate::config::{self, Address, Config};
+use crate::consistency;
 use crate::hooks;
 use crate::journal;
 use crate::kernel;
@@ -226,6 +228,44 @@ pub(crate) fn state(config: &Config) -> state::Settings {
     state::Settings {
         directory: config.state.directory.clone(),
         groups: config.groups.iter().map(|group| group.name.clone()).collect(),
+        nodes: config.nodes.iter().map(|node| node.name.clone()).collect(),
+    }
+}
+
+/// What this node's configuration is made of. A witness has vipward's own part only.
+pub(crate) fn consistency(config: &Config, me: NodeId) -> consistency::Settings {
+    let variables = |node: &config::Node| Variables {
+        node: node.name.clone(),
+        links: node.links.iter().map(SocketAddr::ip).collect(),
+    };
+    let nodes: Vec<Variables> = config.nodes.iter().map(variables).collect();
+    let own = nodes.get(me.index()).cloned();
+    let unnamed = || Variables { node: String::new(), links: Vec::new() };
+    let ids = (0..).map(NodeId).zip(&config.nodes);
+    let witnesses: Vec<NodeId> = ids.filter(|(_, node)| node.witness).map(|(id, _)| id).collect();
+    let none = config::Consistency::default();
+    let said = if witnesses.contains(&me) { &none } else { &config.consistency };
+    let (pull_test, pull_reload) = match &said.repair {
+        config::Repair::Off => (None, None),
+        config::Repair::Pull { test, reload } => (test.clone(), reload.clone()),
+    };
+    consistency::Settings {
+        wanted: Wanted {
+            files: said.files.clone(),
+            ignore: said.ignore.clone(),
+            digest_only: said.digest_only.clone(),
+            pid_file: said.pid_file.clone(),
+            variables: own.unwrap_or_else(unnamed),
+        },
+        commands: said.commands.clone(),
+        packages: said.packages.clone(),
+        shared: Shared { digest: Hash(config.digest.0), text: config.canonical.clone() },
+        nodes,
+        me,
+        witnesses,
+        pull_test,
+        pull_reload,
+        state: config.state.directory.clone(),
     }
 }
 

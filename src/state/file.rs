@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use vipward_core::{Durable, Term};
+use vipward_core::{Admission, Digest, Durable, NodeId, Reference, ReferenceVersion, Term};
 
 /// The file's name.
 pub(super) const NAME: &str = "state.json";
@@ -26,6 +26,30 @@ pub(super) struct StateFile {
     /// Nanoseconds: exact, as it is compared.
     longest_promise_ns: u64,
     groups: BTreeMap<String, GroupState>,
+    /// What a node's configuration must be before it may lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<ReferenceState>,
+    /// What operators admitted instead, by node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    admissions: BTreeMap<String, AdmissionState>,
+    /// Whether an operator took this node out of candidacy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    maintenance: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct ReferenceState {
+    term: u64,
+    count: u64,
+    digest: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct AdmissionState {
+    term: u64,
+    count: u64,
+    digest: String,
+    over: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -36,7 +60,15 @@ struct GroupState {
 
 impl Default for StateFile {
     fn default() -> Self {
-        Self { version: VERSION, ceiling: 0, longest_promise_ns: 0, groups: BTreeMap::new() }
+        Self {
+            version: VERSION,
+            ceiling: 0,
+            longest_promise_ns: 0,
+            groups: BTreeMap::new(),
+            reference: None,
+            admissions: BTreeMap::new(),
+            maintenance: false,
+        }
     }
 }
 
@@ -54,26 +86,57 @@ impl StateFile {
         serde_json::from_slice(bytes).map_err(|e| e.to_string())
     }
 
-    pub(super) fn durable(&self, groups: &[String]) -> Durable {
+    /// What the file says, in the core's words: `groups` and `nodes` are the names of its ids.
+    pub(super) fn durable(&self, groups: &[String], nodes: &[String]) -> Durable {
         let elected = |name| self.groups.get(name).map_or(Term(0), |group| Term(group.elected));
+        let admission = |(node, name): (NodeId, &String)| {
+            let state = self.admissions.get(name)?;
+            let version = ReferenceVersion { term: Term(state.term), count: state.count };
+            let (digest, over) = (state.digest.parse().ok()?, state.over.parse().ok()?);
+            Some(Admission { version, node, digest, over })
+        };
+        let reference = self.reference.as_ref().and_then(|state| {
+            let version = ReferenceVersion { term: Term(state.term), count: state.count };
+            Some(Reference { version, digest: state.digest.parse::<Digest>().ok()? })
+        });
         Durable {
             ceiling: Term(self.ceiling),
             elected: groups.iter().map(elected).collect(),
             longest_promise: Duration::from_nanos(self.longest_promise_ns),
+            reference,
+            admissions: (0..).map(NodeId).zip(nodes).filter_map(admission).collect(),
+            maintenance: self.maintenance,
         }
     }
 
-    /// This content with new terms for `groups`; what it says of others stays.
-    pub(super) fn with(&self, durable: &Durable, groups: &[String]) -> Self {
+    /// This content with what is new for `groups` and `nodes`; what it says of others stays.
+    pub(super) fn with(&self, durable: &Durable, groups: &[String], nodes: &[String]) -> Self {
         let mut all = self.groups.clone();
         let named = groups.iter().zip(&durable.elected);
         all.extend(named.map(|(name, term)| (name.clone(), GroupState { elected: term.0 })));
         let longest = u64::try_from(durable.longest_promise.as_nanos()).unwrap_or(u64::MAX);
+        let admission = |admission: &Admission| {
+            let Admission { version, node, digest, over } = admission;
+            let state = AdmissionState {
+                term: version.term.0,
+                count: version.count,
+                digest: digest.to_string(),
+                over: over.to_string(),
+            };
+            Some((nodes.get(node.index())?.clone(), state))
+        };
         Self {
             version: VERSION,
             ceiling: durable.ceiling.0,
             longest_promise_ns: longest,
             groups: all,
+            reference: durable.reference.map(|Reference { version, digest }| ReferenceState {
+                term: version.term.0,
+                count: version.count,
+                digest: digest.to_string(),
+            }),
+            admissions: durable.admissions.iter().filter_map(admission).collect(),
+            maintenance: durable.maintenance,
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Settings {
     pub directory: PathBuf,
     /// The groups' names, in the order of `GroupId`: the file knows names.
     pub groups: Vec<String>,
+    /// The nodes' names, in the order of `NodeId`.
+    pub nodes: Vec<String>,
 }
 
 /// The state directory cannot be used.
@@ -95,7 +97,7 @@ pub fn open(settings: Settings) -> Result<(Store, Loaded), StateError> {
         }
         Err(error) => (None, Some(set_aside(&path, &error.to_string()))),
     };
-    let durable = found.as_ref().map(|found| found.durable(&settings.groups));
+    let durable = found.as_ref().map(|found| found.durable(&settings.groups, &settings.nodes));
     let store = Store { settings, others: found.unwrap_or_default(), _lock: lock };
     Ok((store, Loaded { durable, lost }))
 }
@@ -182,7 +184,8 @@ impl Store {
 
     /// One write on a thread of its own, so that a disk that hangs holds up nobody's exit.
     async fn write(&self, durable: &Durable, inputs: &mpsc::Sender<Input>) -> io::Result<()> {
-        let content = Arc::new(self.others.with(durable, &self.settings.groups));
+        let content =
+            Arc::new(self.others.with(durable, &self.settings.groups, &self.settings.nodes));
         let directory = self.settings.directory.clone();
         let (done, mut written) = oneshot::channel();
         std::thread::Builder::new().name("state".to_owned()).spawn(move || {

@@ -1,6 +1,6 @@
 use std::os::unix::fs::symlink;
 
-use vipward_core::Term;
+use vipward_core::{Admission, Digest, NodeId, Reference, ReferenceVersion, Term};
 
 use super::*;
 
@@ -8,7 +8,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn settings(directory: &Path, groups: &[&str]) -> Settings {
     let groups = groups.iter().map(ToString::to_string).collect();
-    Settings { directory: directory.to_owned(), groups }
+    let nodes = ["lb-a", "lb-b"].map(str::to_owned).to_vec();
+    Settings { directory: directory.to_owned(), groups, nodes }
 }
 
 fn durable(ceiling: u64, elected: &[u64]) -> Durable {
@@ -16,6 +17,9 @@ fn durable(ceiling: u64, elected: &[u64]) -> Durable {
         ceiling: Term(ceiling),
         elected: elected.iter().copied().map(Term).collect(),
         longest_promise: Duration::from_millis(600),
+        reference: None,
+        admissions: Vec::new(),
+        maintenance: false,
     }
 }
 
@@ -49,6 +53,35 @@ async fn what_was_written_is_read_by_name() {
     // The group that was away still has its term.
     let (_, loaded) = open(settings(dir.path(), &["web", "mail", "new"])).unwrap();
     assert_eq!(loaded.durable, Some(durable(200, &[42, 8, 1])));
+}
+
+#[tokio::test]
+async fn the_gate_is_remembered_by_name() {
+    // Given a reference, an admission of each node, and maintenance,
+    let version = |count| ReferenceVersion { term: Term(7), count };
+    let admission = |node, count| Admission {
+        version: version(count),
+        node: NodeId(node),
+        digest: Digest([2; 32]),
+        over: Digest([1; 32]),
+    };
+    let order = Durable {
+        reference: Some(Reference { version: version(1), digest: Digest([1; 32]) }),
+        admissions: vec![admission(0, 2), admission(1, 3)],
+        maintenance: true,
+        ..durable(100, &[42])
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(settings(dir.path(), &["web"])).unwrap();
+    let _ = write(store, order.clone()).await;
+    // when it is read again, it is the same;
+    let (_, loaded) = open(settings(dir.path(), &["web"])).unwrap();
+    assert_eq!(loaded.durable, Some(order.clone()));
+    // and by a list that has lost the first node, only the other's admission is left, its new id.
+    let nodes = vec!["lb-b".to_owned()];
+    let settings = Settings { nodes, ..settings(dir.path(), &["web"]) };
+    let (_, loaded) = open(settings).unwrap();
+    assert_eq!(loaded.durable, Some(Durable { admissions: vec![admission(0, 3)], ..order }));
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub(super) struct Gauges {
     pub(super) preflight_ok: Gauge<u64>,
     pub(super) credentials_expiry: Gauge<f64>,
     pub(super) config_consistent: Gauge<u64>,
+    pub(super) config_drift: Gauge<f64>,
     pub(super) alarm: Gauge<u64>,
     pub(super) check_state: Gauge<i64>,
 }
@@ -95,7 +96,11 @@ impl Gauges {
             ),
             config_consistent: gauge(
                 "vipward_config_consistent",
-                "1 if the peer's configuration equals this node's.",
+                "1 if the node's configuration is the cluster's reference.",
+            ),
+            config_drift: seconds(
+                "vipward_config_drift_seconds",
+                "For how long the node's configuration has not been the reference; 0 if it is.",
             ),
             alarm: gauge("vipward_alarm", "1 while something needs a person."),
             check_state: meter

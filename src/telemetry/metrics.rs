@@ -10,7 +10,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 use vipward_core::{
     Cause, CheckState, Event, EventKind, Failover, GroupStatus, LinkId, NodeId, OwnershipName,
-    PeerStatus, RoleName, Standing, Status,
+    PeerStatus, RoleName, Standing, Status, Timestamp,
 };
 
 use super::instruments::Instruments;
@@ -95,6 +95,9 @@ impl Metrics {
             | EventKind::LinkDown { .. }
             | EventKind::CheckChanged { .. }
             | EventKind::ConfigDrift { .. }
+            | EventKind::ReferenceSet { .. }
+            | EventKind::Admitted { .. }
+            | EventKind::PullFinished { .. }
             | EventKind::HandoverRefused { .. }
             | EventKind::AlarmRaised { .. }
             | EventKind::AlarmCleared { .. } => {}
@@ -131,6 +134,7 @@ impl Metrics {
         for peer in &status.peers {
             self.peer(peer, status, names);
         }
+        self.consistent(names.my_name(), status.consistent, status.drift_since, status.at);
         for ((state, _), check) in status.checks.iter().zip(&names.checks) {
             let state = match state {
                 CheckState::Passing => 1,
@@ -174,11 +178,22 @@ impl Metrics {
             self.instruments.counters.heartbeats_lost.add(0, &labels);
         }
         // A peer that is not heard is not known to differ.
-        if let Some(digest) = peer.digest {
-            let labels = [label("peer", names.node(peer.node))];
-            let equal = digest == status.digest;
+        self.consistent(names.node(peer.node), peer.consistent, peer.drift_since, status.at);
+    }
+
+    fn consistent(
+        &self,
+        node: &str,
+        equal: Option<bool>,
+        drift_since: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let labels = [label("peer", node)];
+        if let Some(equal) = equal {
             self.instruments.gauges.config_consistent.record(u64::from(equal), &labels);
         }
+        let age = drift_since.map_or(Duration::ZERO, |since| now.since(since));
+        self.instruments.gauges.config_drift.record(age.as_secs_f64(), &labels);
     }
 
     /// A heartbeat was answered.

@@ -7,8 +7,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use vipward_core::{
     AddressId, AddressStatus, AlarmName, CallId, Cause, CheckState, Digest, Event, EventKind,
-    Failover, GroupId, GroupStatus, LinkId, NodeId, OwnershipName, PeerStatus, RoleName, Standing,
-    Status, Term, Timestamp,
+    Failover, GroupId, GroupStatus, LinkId, NodeId, OwnershipName, PeerStatus, Reference,
+    ReferenceVersion, RoleName, Standing, Status, Term, Timestamp,
 };
 
 use super::*;
@@ -32,6 +32,12 @@ fn status() -> Status {
         standing_reason: None,
         muted: Duration::ZERO,
         digest: Digest([1; 32]),
+        reference: Some(Reference {
+            version: ReferenceVersion::default(),
+            digest: Digest([1; 32]),
+        }),
+        consistent: Some(true),
+        drift_since: None,
         groups: vec![GroupStatus {
             group: GroupId(0),
             role: RoleName::Master,
@@ -55,6 +61,8 @@ fn status() -> Status {
             boot: None,
             standing: None,
             digest: Some(Digest([2; 32])),
+            consistent: Some(false),
+            drift_since: Some(Timestamp::from_millis(0)),
             up: true,
             links: vec![(true, None), (false, None)],
         }],
@@ -139,11 +147,12 @@ fn every_metric_has_exactly_the_contracts_name_and_labels() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
     }
-    // Nothing beside the contract's names, each with its help and type.
+    // Nothing beside the contract's names and one of our own, each with its help and type.
     let mut typed: Vec<_> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .filter_map(|line| line.split_once(' '))
+        .filter(|(name, _)| *name != "vipward_config_drift_seconds")
         .collect();
     typed.sort_unstable();
     let names: Vec<_> = typed.iter().map(|(name, _)| *name).collect();

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use vipward_core::NodeId;
 
 /// Connections that have not sent an authenticated request yet. Each costs at most its buffers
-/// and one body, about 100 KiB, so that all together stay below 16 MiB.
-const MAX_STRANGERS: usize = 128;
+/// and one body, about 130 KiB, so that all together stay below 16 MiB.
+const MAX_STRANGERS: usize = 96;
 
 /// A connection that has not sent an authenticated request by then is closed.
 pub(super) const STRANGER_TIME: Duration = Duration::from_secs(1);
@@ -81,14 +81,15 @@ mod tests {
         let peer = token(0, &mut admission);
         admission.recognise(0, NodeId(1));
         let oldest = token(1, &mut admission);
-        let others: Vec<_> = (2..=128).map(|id| token(id, &mut admission)).collect();
+        let others: Vec<_> =
+            (2..=MAX_STRANGERS as u64).map(|id| token(id, &mut admission)).collect();
         assert!(!oldest.is_cancelled());
-        let newest = token(129, &mut admission);
+        let newest = token(MAX_STRANGERS as u64 + 1, &mut admission);
         assert!(oldest.is_cancelled());
         assert!(!peer.is_cancelled() && !newest.is_cancelled());
         assert!(others.iter().all(|other| !other.is_cancelled()));
         admission.forget(2);
-        let _next = token(130, &mut admission);
+        let _next = token(MAX_STRANGERS as u64 + 2, &mut admission);
         assert!(others.iter().all(|other| !other.is_cancelled()));
     }
 }

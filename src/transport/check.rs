@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use vipward_core::{LinkId, NodeId};
 
 use super::auth::Keys;
-use super::exchange::{self, DialError, ExchangeError};
+use super::exchange::{self, DialError, ExchangeError, Target};
 use super::header::{Envelope, checking_name};
 use super::settings::{Path, Settings};
 use super::wire::Kind;
@@ -101,9 +101,9 @@ async fn try_link(path: Path, keys: &Keys, mut envelope: Envelope) -> Result<Dur
         // The first warms up; the second is measured.
         for sequence in 1..=2 {
             envelope.sequence = sequence;
-            let path = Kind::Heartbeat.path();
+            let target = Target::post(Kind::Heartbeat.path());
             let reply =
-                exchange::exchange(&mut sender, keys, &envelope, path, Bytes::new()).await?;
+                exchange::exchange(&mut sender, keys, &envelope, &target, Bytes::new()).await?;
             if reply.status != 200 {
                 return Err(Failure::Status(reply.status));
             }

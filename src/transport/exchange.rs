@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
@@ -21,8 +21,9 @@ use super::stats::Rejection;
 /// No body is longer, in either direction.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 
-/// Hyper's buffer for a connection, which holds the headers: of ours, less than 1 KiB.
-pub(super) const BUFFER: usize = 8 * 1024;
+/// Hyper's buffer for a connection, which grows up to this and holds the headers: of ours, less
+/// than 1 KiB, and at most 14 KiB where the path of a file is in them.
+pub(super) const BUFFER: usize = 16 * 1024;
 
 /// What was sent and not acknowledged for so long ends the connection.
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,18 +132,40 @@ pub(super) fn refusal_body(reason: Rejection) -> Bytes {
     Bytes::from(format!("{{\"refused\":\"{}\"}}", reason.as_str()))
 }
 
-/// Posts one request and waits for its authenticated answer, however long that takes.
+/// What a request asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    method: Method,
+    uri: Uri,
+}
+
+impl Target {
+    /// `POST` to a path.
+    pub(super) fn post(path: &'static str) -> Self {
+        Self { method: Method::POST, uri: Uri::from_static(path) }
+    }
+
+    /// `GET` of a path and query. `None` if they are not that.
+    pub(super) fn get(path: String) -> Option<Self> {
+        Some(Self { method: Method::GET, uri: Uri::try_from(path).ok()? })
+    }
+}
+
+/// Sends one request and waits for its authenticated answer, however long that takes.
 pub(super) async fn exchange(
     sender: &mut SendRequest<Full<Bytes>>,
     keys: &Keys,
     envelope: &Envelope,
-    path: &'static str,
+    target: &Target,
     body: Bytes,
 ) -> Result<Reply, ExchangeError> {
-    let mac = keys.sign(&Scope { method: Method::POST.as_str(), path, envelope, body: &body });
+    let Target { method, uri } = target.clone();
+    // The very text that the receiver sees.
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mac = keys.sign(&Scope { method: method.as_str(), path, envelope, body: &body });
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = hyper::Uri::from_static(path);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(HOST, HeaderValue::from_static("vipward"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use vipward_core::{BootId, Input, NodeId};
 
-use super::exchange::{self, DialError, ExchangeError, Reply};
+use super::exchange::{self, DialError, ExchangeError, Reply, Target};
+use super::header::Envelope;
 use super::pool::{Checkout, Pool};
 use super::settings::Path;
 use super::shared::{Counted, Shared, lock};
@@ -250,19 +251,33 @@ impl Link {
         to_boot: Option<BootId>,
         body: &Bytes,
     ) -> Result<Reply, ExchangeError> {
-        let mut envelope =
-            self.shared.envelope(self.peer, self.path.link).ok_or(ExchangeError::Name)?;
-        envelope.to_boot = to_boot;
-        envelope.sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        let keys = self.shared.keys();
+        let envelope = self.envelope(to_boot).ok_or(ExchangeError::Name)?;
+        let (keys, target) = (self.shared.keys(), Target::post(kind.path()));
         let reply =
-            exchange::exchange(&mut line.sender, &keys, &envelope, kind.path(), body.clone())
-                .await?;
+            exchange::exchange(&mut line.sender, &keys, &envelope, &target, body.clone()).await?;
         let mut counted = lock(&line.counted);
         if counted.is_none() && !line.sender.is_closed() {
             *counted = Some(Counted::new(&self.shared, self.peer));
         }
         Ok(reply)
+    }
+
+    /// What the next request is wrapped in. It takes a sequence number, whoever sends it.
+    pub(super) fn envelope(&self, to_boot: Option<BootId>) -> Option<Envelope> {
+        let envelope = self.shared.envelope(self.peer, self.path.link)?;
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        Some(Envelope { to_boot, sequence, ..envelope })
+    }
+
+    /// The way it goes.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes in which life the peer is, as an authenticated answer says.
+    pub(super) fn learn_boot(&self, boot: BootId) {
+        self.shared.set_peer_boot(self.peer, boot);
+        self.shared.tell(Input::BootAnswered { peer: self.peer, boot, link: self.path.link });
     }
 
     /// Tells the core what an authenticated answer says.
@@ -291,9 +306,7 @@ impl Link {
             }
             (409, _) => match wire::Boot::decode(&reply.body) {
                 Ok(boot) => {
-                    self.shared.set_peer_boot(self.peer, boot);
-                    let link = self.path.link;
-                    self.shared.tell(Input::BootAnswered { peer: self.peer, boot, link });
+                    self.learn_boot(boot);
                     Heard::OtherBoot
                 }
                 Err(_) => {
@@ -366,13 +379,7 @@ impl Link {
 
     fn dropped(&self, error: &ExchangeError) {
         tracing::debug!(remote = %self.path.remote, %error, "no answer");
-        match error {
-            ExchangeError::Unauthenticated { .. } => {
-                self.shared.stats.rejected(Rejection::BadMac);
-            }
-            ExchangeError::Oversized => self.shared.stats.rejected(Rejection::Oversized),
-            ExchangeError::Connection(_) | ExchangeError::Name => {}
-        }
+        self.shared.count_bad_answer(error);
     }
 
     fn lost(&self, kind: Kind) {

@@ -8,6 +8,11 @@
 //!    │                                               ▼
 //!    └── Input::Request <── receive.rs: MAC, boot, sequence <── server.rs, admission.rs
 //!         (Transport::answer goes back the same way)
+//!
+//!   main runtime: Fetcher (fetch.rs, assemble.rs) ─── HTTP ──> receive.rs ──> serve.rs
+//!                                                                                │ bounded queue
+//!                                                                                ▼
+//!                                                   main runtime: ManifestRequest, answered there
 //! ```
 //!
 //! * `auth.rs` has the keys and what they sign; `header.rs` and `wire/` how it is written;
@@ -15,17 +20,22 @@
 //! * Everything runs as small tasks on the runtime that [`bind`] was called in, which is to be a
 //!   current-thread one of its own (the heartbeat thread). None blocks, each has a deadline, and
 //!   every queue is bounded: what finds no room is lost, as on the wire.
+//! * Manifests and contents never pass through the core, and cost the heartbeat thread no more
+//!   than heartbeats do: the main runtimes at both ends read, write and sign them.
 //! * Nothing is decided here. What was seen is told to the core: answers, refused connections,
 //!   a peer's boot id, and how many connections are open.
 
 mod admission;
+mod assemble;
 mod auth;
 mod check;
 mod exchange;
+mod fetch;
 mod header;
 mod link;
 mod pool;
 mod receive;
+mod serve;
 mod server;
 mod settings;
 mod shared;
@@ -46,10 +56,14 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use vipward_core::{Answer, Input, NodeId, Request, RequestId};
 
+pub use assemble::Fetched;
 pub use auth::{KeyError, Keys};
 pub use check::{LinkError, LinkReport, check_links};
+pub use fetch::{FetchError, FetchProblem, Fetcher, Session};
+pub use serve::ManifestRequest;
 pub use settings::{NodeLinks, Settings, Timeouts};
 pub use stats::{Observer, Rejection, Stats};
+pub use wire::{Asked, MAX_CHUNK, ManifestRefusal};
 
 use link::Link;
 use server::Server;
@@ -65,7 +79,7 @@ pub struct Transport {
     shared: Arc<Shared>,
     server: Arc<Server>,
     /// By node.
-    links: Vec<Vec<Arc<Link>>>,
+    links: Arc<[Vec<Arc<Link>>]>,
     /// The listeners and the helpers: they end last.
     listeners: TaskTracker,
 }
@@ -162,6 +176,19 @@ impl Transport {
         for link in self.links_to(peer) {
             link.probe();
         }
+    }
+
+    /// For the main runtime: fetches the peers' manifests, on connections of its own.
+    #[must_use]
+    pub fn fetcher(&self) -> Fetcher {
+        Fetcher::new(&self.shared, &self.links)
+    }
+
+    /// For the main runtime: what peers ask of this node's manifest from now on. Until somebody
+    /// listens, and after, they are told that nobody knows it.
+    #[must_use]
+    pub fn serve_manifests(&self) -> mpsc::Receiver<ManifestRequest> {
+        self.server.manifests.serve()
     }
 
     /// Replaces the keys, when the key file was read again.

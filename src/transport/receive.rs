@@ -18,10 +18,11 @@ use vipward_core::{Answer, Input, NodeId, RequestId};
 use super::auth::{Mac, Scope};
 use super::exchange::{MAX_BODY, read_body, refusal_body};
 use super::header::{self, Envelope};
+use super::serve::{SERVE_TIME, Signed};
 use super::server::{Server, Visit};
 use super::shared::lock;
 use super::stats::Rejection;
-use super::wire::{self, Kind};
+use super::wire::{self, Asked, Kind};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -30,7 +31,7 @@ type Reply = Response<Full<Bytes>>;
 enum Route {
     /// Something for the core.
     Core(Kind),
-    /// The manifest, which this version does not have.
+    /// A part of the manifest.
     Manifest,
 }
 
@@ -40,8 +41,7 @@ impl Route {
         if head.method == Method::POST {
             return Kind::of_path(path).map(Self::Core);
         }
-        let manifest = path == "/v1/manifest" || path.starts_with("/v1/manifest/");
-        (head.method == Method::GET && manifest).then_some(Self::Manifest)
+        (head.method == Method::GET && Asked::is_path(path)).then_some(Self::Manifest)
     }
 }
 
@@ -78,7 +78,7 @@ impl Server {
         }
         match route {
             Route::Core(kind) => self.ask_core(kind, &authentic).await,
-            Route::Manifest => self.seal(StatusCode::NOT_FOUND, b"{}".to_vec(), &authentic.mac),
+            Route::Manifest => self.ask_manifest(&head, &authentic).await,
         }
     }
 
@@ -133,7 +133,7 @@ impl Server {
         let timeouts = self.shared.timeouts();
         let held = match route {
             Route::Core(kind) => timeouts.of(kind),
-            Route::Manifest => timeouts.heartbeat,
+            Route::Manifest => SERVE_TIME,
         };
         let deadline = Instant::now() + held + timeouts.idle();
         if self.recognise(visit, *from, deadline) { Ok(()) } else { Err(Rejection::Malformed) }
@@ -169,6 +169,22 @@ impl Server {
                 self.seal(StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec(), mac)
             }
         }
+    }
+
+    /// Hands the request to those who know the manifest and waits for their answer.
+    async fn ask_manifest(&self, head: &Parts, authentic: &Authentic) -> Reply {
+        let Authentic { from, mac, .. } = authentic;
+        let Some(asked) = Asked::read(head.uri.path(), head.uri.query()) else {
+            self.shared.stats.rejected(Rejection::Malformed);
+            let hint = refusal_body(Rejection::Malformed).to_vec();
+            return self.seal(StatusCode::BAD_REQUEST, hint, mac);
+        };
+        let signed = self.manifests.ask(&self.shared, *from, mac, asked).await;
+        let Signed { status, body, mac } = signed;
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = response(status, body);
+        header::write_mac(&mac, response.headers_mut());
+        response
     }
 
     /// An authenticated answer.

@@ -19,6 +19,7 @@ use vipward_core::{Answer, NodeId, RequestId};
 
 use super::admission::{Admission, STRANGER_TIME};
 use super::exchange::{self, BUFFER};
+use super::serve::Manifests;
 use super::shared::{Counted, Shared, lock};
 use super::stats::Rejection;
 use super::window::Windows;
@@ -42,6 +43,7 @@ pub(super) struct Server {
     /// Requests that wait for the core's answer: at most one for each connection.
     pub(super) pending: Mutex<HashMap<RequestId, oneshot::Sender<Answer>>>,
     pub(super) requests: AtomicU64,
+    pub(super) manifests: Manifests,
     admission: Mutex<Admission>,
     visits: AtomicU64,
 }
@@ -84,6 +86,7 @@ impl Server {
             windows: shared.names.nodes.iter().map(|_| Mutex::default()).collect(),
             pending: Mutex::default(),
             requests: AtomicU64::new(0),
+            manifests: Manifests::new(shared.names.nodes.len()),
             admission: Mutex::new(Admission::new(&shared.link_counts)),
             visits: AtomicU64::new(0),
             shared: Arc::clone(shared),

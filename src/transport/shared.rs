@@ -9,9 +9,10 @@ use tokio_util::task::TaskTracker;
 use vipward_core::{BootId, Input, NodeId};
 
 use super::auth::Keys;
+use super::exchange::ExchangeError;
 use super::header::Envelope;
 use super::settings::{Settings, Timeouts};
-use super::stats::Stats;
+use super::stats::{Rejection, Stats};
 use super::wire::Names;
 
 /// Shared by the links, the server and the handle.
@@ -116,6 +117,15 @@ impl Shared {
                 self.stats.input_dropped();
                 false
             }
+        }
+    }
+
+    /// Counts an answer that is not what it should be.
+    pub(super) fn count_bad_answer(&self, error: &ExchangeError) {
+        match error {
+            ExchangeError::Unauthenticated { .. } => self.stats.rejected(Rejection::BadMac),
+            ExchangeError::Oversized => self.stats.rejected(Rejection::Oversized),
+            ExchangeError::Connection(_) | ExchangeError::Name => {}
         }
     }
 

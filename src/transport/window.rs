@@ -9,8 +9,10 @@ use std::collections::{HashSet, VecDeque};
 
 use vipward_core::{BootId, LinkId};
 
-/// How many numbers the window spans: far more than can be under way on one link.
-const SPAN: u64 = 1024;
+/// How many numbers the window spans: far more than can be under way on one link. A fetched
+/// manifest takes a number each millisecond at most (`fetch.rs`), so a heartbeat that TCP sends
+/// again and again may be eight seconds late.
+const SPAN: u64 = 8192;
 const WORDS: usize = (SPAN / 64) as usize;
 
 /// The lives of one sender whose numbers are still accepted. Two would do (an old process and
@@ -22,11 +24,17 @@ const LIVES: usize = 4;
 const PAST_LIVES: usize = 65_536;
 
 /// The numbers accepted on one link in one life.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Window {
     highest: u64,
     /// Bit `n % SPAN` is set if `n` was accepted; numbers within the span only.
     seen: [u64; WORDS],
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { highest: 0, seen: [0; WORDS] }
+    }
 }
 
 impl Window {
@@ -157,7 +165,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_number_is_ever_accepted_twice(
-            numbers in prop::collection::vec(1u64..5_000, 0..2_000),
+            numbers in prop::collection::vec(1u64..3 * SPAN, 0..2_000),
         ) {
             let mut windows = Windows::default();
             let mut accepted = HashSet::new();

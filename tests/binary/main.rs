@@ -14,6 +14,7 @@ mod daemon;
 mod demo;
 mod failover;
 mod fixture;
+mod gate;
 mod hooks;
 mod hostile;
 mod secondary;

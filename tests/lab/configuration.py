@@ -4,6 +4,14 @@ from dataclasses import dataclass, field
 from host import BALANCERS, LINK_PORT
 from topology import API, MEMBERS, link_address
 
+# What a balancer's operator declares of Nginx; the line by which a user knows the node differs on every one.
+CONSISTENCY = {
+    "files": ["/etc/nginx/nginx.conf", "/etc/nginx/conf.d/**/*", "/etc/nginx/ssl/*"], "commands": ["nginx -v"],
+    "ignore": ['return 200 "{{node}}'], "applied": {"pid_file": "/etc/nginx/run/nginx.pid"},
+}  # fmt: skip
+PULL = {**CONSISTENCY, "repair": "pull", "pull_test": "nginx -t -q -e stderr", "pull_reload": "nginx -e stderr -s reload"}
+# As long as they have to be for what they guard, and short enough for a test.
+GATE_TIMING = {"probation": "1500ms", "restart_grace": "1s"}
 FATAL_NGINX = {"name": "nginx", "http": "http://127.0.0.1:80/healthz", "interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 2, "fatal": True}
 
 
@@ -31,6 +39,7 @@ class Settings:
     checks: tuple = ()  # For example (FATAL_NGINX,)
     limits: dict = field(default_factory=dict)  # moves_per_hour, repairs
     timing: dict = field(default_factory=dict)  # Further keys of [timing].
+    consistency: dict | None = None  # Keys of [consistency], for example CONSISTENCY: the gate compares Nginx's files.
     cloud: dict = field(default_factory=dict)  # Further keys of [cloud].
     extra: str = ""  # Further TOML, the same on every node.
     client_ms: int = 5
@@ -48,6 +57,7 @@ class Settings:
             table("[cloud]", self.cloud_keys(world)),
             table("[limits]", self.limits) if self.limits else "",
             *(table("[[checks]]", check) for check in self.checks),
+            table("[consistency]", self.consistency) if self.consistency else "",
             self.extra,
         ]
         return "\n".join(tables) + "\n"
@@ -80,6 +90,7 @@ class Settings:
         return {
             "heartbeat_ms": self.heartbeat_ms, "misses": self.misses, "claim": self.claim, "call_timeout_ms": self.call_timeout_ms,
             "limits": {"moves_per_hour": 12, "repairs": 3, **self.limits},
+            "consistency": {"last_resort": self.consistency.get("last_resort", False)} if self.consistency else None,
             "preempt": any(group.keys.get("preempt", False) for group in self.groups),
             "groups": [
                 {"name": g.name, "priorities": g.priority, "addresses": [world.allocations.get(address, address) for address in g.addresses]}

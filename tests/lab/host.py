@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from balancer import CONFIGURATION, Files
 from processor import prefer
 from records import now, read_lines
 from topology import API, Filter, link_address, run
@@ -19,27 +20,6 @@ from waiting import Unmet, demand, wait_until
 
 BALANCERS = ("lb-a", "lb-b")
 LINK_PORT = 7400
-NGINX = """\
-daemon off;
-user root;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/nginx-body;
-    proxy_temp_path {directory}/nginx-proxy;
-    fastcgi_temp_path {directory}/nginx-fastcgi;
-    uwsgi_temp_path {directory}/nginx-uwsgi;
-    scgi_temp_path {directory}/nginx-scgi;
-    server {{
-        listen 80 reuseport backlog=4096;
-        location / {{ return 200 "{name}\\n"; }}
-        location = /healthz {{ return 200 "ok\\n"; }}
-    }}
-}}
-"""
 # Nothing of this machine's own configuration reaches a daemon.
 CLEAN = {"PATH": os.environ["PATH"], "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "RUST_BACKTRACE": "1"}
 CLEAN |= {key: os.environ[key] for key in ("VIPWARD_MUTATION",) if key in os.environ}  # tests/lab/teeth
@@ -82,6 +62,10 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
+    def send_to_master(self, number):
+        """A signal to the first process alone."""
+        os.kill(self.process.pid, number)
+
     def kill(self):
         """SIGKILL to all of it; returns when it is gone."""
         if self.running():
@@ -90,7 +74,7 @@ class Service:
 
     def stop(self, number=signal.SIGTERM):
         """Stops it as systemd would, waits for its end, and returns its exit code."""
-        os.kill(self.process.pid, number)
+        self.send_to_master(number)
         wait_until(f"{self.host.name}: {self.what} stops on {signal.Signals(number).name}", lambda: not self.running())
         return self.process.returncode
 
@@ -101,7 +85,7 @@ class Host:
     def __init__(self, name, binary, imds=None):
         self.name, self.binary, self.imds = name, binary, imds
         self.filter = Filter(name)
-        self.daemon = self.nginx = self.directory = self.processes = self.faults = None
+        self.daemon = self.nginx = self.files = self.directory = self.processes = self.faults = None
 
     def __repr__(self):
         return self.name
@@ -122,9 +106,8 @@ class Host:
         self.daemon.environment = dict(environment)
         self.nginx = None
         if self.name in BALANCERS:
-            path = self.directory / "nginx.conf"
-            path.write_text(NGINX.format(directory=self.directory, name=self.name), encoding="utf-8")
-            self.nginx = Service(self, "nginx", ["nginx", "-c", path, "-e", self.directory / "nginx.log"])
+            self.files = Files(self.name, self.directory)
+            self.nginx = Service(self, "nginx", ["nginx", "-c", CONFIGURATION / "nginx.conf", "-e", CONFIGURATION / "run/nginx.log"])
 
     def end(self):
         """Nothing of it runs any more; its journal is kept where the judge looks."""
@@ -187,6 +170,12 @@ class Host:
     def start_nginx(self):
         self.nginx.start()
         self.tell("nginx-stop", on=False)
+
+    def reload_nginx(self):
+        """Its operator lets Nginx load what is on disk; returns when a worker runs with it."""
+        loads = self.files.loads()
+        self.nginx.send_to_master(signal.SIGHUP)
+        wait_until(f"{self.name}: Nginx loads its files", lambda: self.files.loads() > loads)
 
     def cut(self, *links):
         """Nothing comes or goes on these links; on none at all when none is named (no clients, no API either)."""

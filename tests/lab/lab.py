@@ -1,6 +1,7 @@
 """One scenario's cluster, and the verbs that scenarios are written in: given, when, then."""
 import json
 
+from balancer import Truth
 from cloud import Cloud
 from host import BALANCERS, LINK_PORT
 from records import Lines, both_clocks, now
@@ -28,6 +29,7 @@ class Lab:
         for host in self.hosts.values():
             environment = self.settings.daemon_environment(host.name)
             host.prepare(directory, world.sockets, configuration, environment, self.faults, self.processes)
+        self.truth = Truth(self.balancers, directory / "configurations.jsonl") if self.settings.consistency else None
         self.cloud = Cloud(world, directory, self.faults)
         self.users = Users(world.client, directory, self.settings.client_ms)
         self.started, self.clock, self.faults_ended = now(), both_clocks(), None
@@ -196,6 +198,8 @@ class Lab:
             for service in node.services():
                 service.kill()
         self.cloud.filter.clear()
+        if self.truth:
+            self.truth.end()
         told = self.world.gateway.ask("end")
         for node in self:
             node.end()

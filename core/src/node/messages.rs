@@ -89,6 +89,7 @@ impl Node {
         match request {
             Request::Heartbeat(beat) => self.on_heartbeat(now, (node, boot), id, &beat, out),
             Request::Vote(request) => {
+                self.learn_reference(now, request.reference, &[], out);
                 let mut cx = Cx { now, s: &mut self.s, out };
                 if let Some(group) = self.groups.get_mut(request.group.index()) {
                     group.on_vote_request(&mut cx, (node, boot), id, request);
@@ -116,8 +117,11 @@ impl Node {
         self.learn_ceiling(node, beat.ceiling);
         // A resignation counts before the heartbeat that it may share a message with.
         self.on_take_backs(now, from, &beat.take_backs, out);
-        if copy == Copy::First {
-            self.note_drift(now, node, beat, out);
+        self.learn_reference(now, beat.reference, &beat.admissions, out);
+        if copy == Copy::First
+            && let Some(peer) = self.s.peers.get_mut(node.index())
+        {
+            peer.admissions.clone_from(&beat.admissions);
         }
         let mut groups: Vec<GroupBeatAnswer> = Vec::with_capacity(beat.groups.len());
         let mut cx = Cx { now, s: &mut self.s, out };
@@ -135,32 +139,21 @@ impl Node {
             sent_at: beat.sent_at,
             muted: self.s.muted_until.left(now),
             ceiling: self.s.disk.ceiling,
+            reference: self.s.gate.reference,
+            admissions: self.s.gate.admissions.clone(),
+            away: self.s.peer(node).filter(|it| it.boot == Some(boot)).and_then(|it| it.away),
             groups,
         };
         out.push(Output::Answer { id, answer: Answer::Heartbeat(answer) });
     }
 
-    fn note_drift(
-        &mut self,
-        now: Timestamp,
-        node: NodeId,
-        beat: &Heartbeat,
-        out: &mut Vec<Output>,
-    ) {
-        let equal = beat.digest == self.s.config.digest;
-        let Some(peer) = self.s.peers.get_mut(node.index()) else { return };
-        if peer.drifted == equal {
-            peer.drifted = !equal;
-            let mut cx = Cx { now, s: &mut self.s, out };
-            cx.event(Event::node(EventKind::ConfigDrift { peer: node, equal }));
-            let name = cx.s.config.nodes.get(node.index()).map(|node| node.name.clone());
-            cx.alarm(AlarmName::ConfigDrift(node), !equal, || {
-                format!(
-                    "the configuration of {} differs from this node's; make the files equal",
-                    name.unwrap_or_default()
-                )
-            });
-        }
+    /// What an answer tells of this node itself: that it was heard, and for how long it was not.
+    fn note_answer(&mut self, from: NodeId, sent_at: Timestamp, answer: &HeartbeatAnswer) {
+        let Some(peer) = self.s.peers.get_mut(from.index()) else { return };
+        peer.answered_to = peer.answered_to.max(Some(sent_at));
+        peer.admissions.clone_from(&answer.admissions);
+        let told = [self.s.gate.away, answer.away];
+        self.s.gate.away = told.into_iter().flatten().min();
     }
 
     fn on_take_backs(
@@ -210,6 +203,8 @@ impl Node {
                     return;
                 };
                 self.learn_ceiling(from, answer.ceiling);
+                self.learn_reference(now, answer.reference, &answer.admissions, out);
+                self.note_answer(from, sent.at, &answer);
                 let mut cx = Cx { now, s: &mut self.s, out };
                 for group in &mut self.groups {
                     group.acknowledge_take_backs(from, answer.send);

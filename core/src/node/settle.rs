@@ -8,7 +8,7 @@ use crate::group::{Group, Role};
 use crate::message::{Heartbeat, Request, TakeBack, TakeBacks};
 use crate::output::Output;
 use crate::shared::Cx;
-use crate::types::{LinkId, NodeId, Standing, Term, Timestamp};
+use crate::types::{LinkId, NodeId, Term, Timestamp};
 
 impl Node {
     /// Does everything that is due, whatever the input was.
@@ -16,6 +16,8 @@ impl Node {
         self.note_crashes(now, out);
         self.note_silence(now, out);
         self.update_standing(now, out);
+        self.note_drift(now, out);
+        self.repair(now, out);
         self.each_group(now, out, |group, cx| {
             group.forget_old_moves(cx);
             group.answer_waiting(cx);
@@ -27,7 +29,9 @@ impl Node {
             group.drive_addresses(cx);
             group.run_hooks(cx);
         });
+        self.update_reference(now, out);
         self.end_forwards(now, out);
+        self.end_admissions(now, out);
         self.persist(out);
         self.send_take_backs(now, out);
         self.send_heartbeats(now, out);
@@ -80,21 +84,6 @@ impl Node {
             }
         }
         out.extend(events.into_iter().map(|kind| Output::Event(Event::node(kind))));
-    }
-
-    /// Joining until compared with the cluster. The full gate (design section 6) belongs here.
-    fn update_standing(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        if self.s.standing == Standing::Joining
-            && self.s.hears_majority(now)
-            && self.s.terms_lost.is_none()
-        {
-            let from = std::mem::replace(&mut self.s.standing, Standing::Ready);
-            self.s.standing_reason = None;
-            self.s.beat_now = true;
-            let reason = "heard by a majority";
-            let kind = EventKind::StandingChanged { from, to: Standing::Ready, reason };
-            out.push(Output::Event(Event::node(kind)));
-        }
     }
 
     fn persist(&mut self, out: &mut Vec<Output>) {
@@ -150,8 +139,12 @@ impl Node {
         let beat = Arc::new(Heartbeat {
             send: sent.number,
             sent_at: now,
+            up_for: now.since(self.s.started),
             standing: self.s.standing,
-            digest: self.s.config.digest,
+            digest: self.s.digest(),
+            shared: self.s.config.shared,
+            reference: self.s.gate.reference,
+            admissions: self.s.gate.admissions.clone(),
             preflight_ok: self.s.preflight_ok(),
             hears: self.s.heard(now),
             ceiling: self.s.disk.ceiling,
@@ -172,9 +165,11 @@ impl Node {
             .config
             .peers()
             .filter(|peer| !self.s.is_live(now, *peer))
-            .filter_map(|peer| self.s.config.nodes.get(peer.index()).map(|it| it.name.clone()))
+            .map(|peer| self.s.config.name(peer).to_owned())
             .collect();
         let majority = self.s.hears_majority(now);
+        let mut nobody: Vec<Option<String>> =
+            self.groups.iter().map(|group| self.why_no_candidate(group, now)).collect();
         let mut cx = Cx { now, s: &mut self.s, out };
         let lost = !silent.is_empty() && !settling;
         cx.alarm(AlarmName::RedundancyLost, lost, || {
@@ -185,6 +180,10 @@ impl Node {
                 "no majority of voters is heard: nobody can take over; the addresses stay where \
                  they are"
                     .into()
+            });
+            let nobody = nobody.get_mut(group.id.index()).and_then(Option::take);
+            cx.alarm(AlarmName::NoCandidate(group.id), nobody.is_some() && !settling, || {
+                nobody.unwrap_or_default()
             });
             let exhausted = group.moves_exhausted(cx.s, now);
             cx.alarm(AlarmName::MovesExhausted(group.id), exhausted, || {

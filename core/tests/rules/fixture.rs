@@ -53,6 +53,14 @@ pub(crate) fn boot(node: NodeId, life: u128) -> BootId {
     BootId(u128::from(node.0) * 1_000 + life)
 }
 
+/// With the feature `mutations`: a deliberate fault of the core, to see which tests notice it.
+pub(crate) fn choose_mutation() {
+    #[cfg(feature = "mutations")]
+    if let Ok(name) = std::env::var("VIPWARD_MUTATION") {
+        assert!(mutation::choose(&name), "there is no deliberate fault {name:?}");
+    }
+}
+
 /// One node and a scripted world round it.
 pub(crate) struct Rig {
     pub(crate) node: Node,
@@ -71,6 +79,16 @@ pub(crate) struct Rig {
     pub(crate) held_else: BTreeMap<AddressId, Option<Association>>,
     /// By node: its present life.
     pub(crate) lives: Vec<u128>,
+    /// What the peers know of the reference, and tell.
+    pub(crate) reference: Option<Reference>,
+    /// Whether they take over what operators admitted.
+    pub(crate) records: bool,
+    /// What they say of how long this node was away.
+    pub(crate) away: Option<Duration>,
+    /// This node's last heartbeat.
+    last_beat: Option<Arc<Heartbeat>>,
+    /// When one was last answered for no other reason than that.
+    answered_at: Timestamp,
     sends: u64,
     ids: u64,
 }
@@ -82,6 +100,7 @@ impl Rig {
     }
 
     pub(crate) fn start(config: Config, life: u128, disk: Option<Durable>, now: Timestamp) -> Self {
+        choose_mutation();
         let config = Arc::new(config);
         let lives = vec![1; config.nodes.len()];
         let me = boot(config.me, life);
@@ -97,6 +116,11 @@ impl Rig {
             held: None,
             held_else: BTreeMap::new(),
             lives,
+            reference: None,
+            records: true,
+            away: None,
+            last_beat: None,
+            answered_at: now,
             sends: 0,
             ids: 0,
         };
@@ -126,6 +150,8 @@ impl Rig {
         let mut all = Vec::new();
         while let Some(input) = inputs.pop_front() {
             let out = self.node.step(self.now, input);
+            let sent = crate::reading::last_beat(&out);
+            self.last_beat = sent.or(self.last_beat.take());
             for output in &out {
                 inputs.extend(self.world(output));
             }
@@ -159,6 +185,8 @@ impl Rig {
             | Output::Send { .. }
             | Output::Answer { .. }
             | Output::Probe { .. }
+            | Output::Compare { .. }
+            | Output::Pull { .. }
             | Output::OperatorDone { .. }
             | Output::Kernel { .. }
             | Output::Hook(_)
@@ -206,6 +234,9 @@ impl Rig {
             sent_at: beat.sent_at,
             muted: Duration::ZERO,
             ceiling: Term(0),
+            reference: self.reference.max(beat.reference),
+            admissions: if self.records { beat.admissions.clone() } else { Vec::new() },
+            away: self.away,
             groups: groups.collect(),
         };
         self.answer_from(peer, Answer::Heartbeat(answer))
@@ -266,8 +297,24 @@ impl Rig {
         self.give(Input::Request { from, boot, link: LINK, id: RequestId(self.ids), request })
     }
 
-    /// The next heartbeat of a peer.
+    /// The next heartbeat of a peer. While this node has to prove itself, or before it would have
+    /// to, the peer answers its last one as well.
     pub(crate) fn beat(&mut self, from: NodeId, beat: Beat) -> Vec<Output> {
+        let mut out = self.hear(from, beat);
+        let standing = self.node.status(self.now).standing;
+        let backup = self.role() == RoleName::Backup && self.now.since(self.answered_at) > H * 5;
+        if let Some(last) =
+            self.last_beat.clone().filter(|_| standing == Standing::Joining || backup)
+        {
+            self.answered_at = self.now;
+            let answer = self.answering_beat(from, &last, Renewal::None, None);
+            out.extend(self.give(answer));
+        }
+        out
+    }
+
+    /// The next heartbeat of a peer, which answers nothing.
+    pub(crate) fn hear(&mut self, from: NodeId, beat: Beat) -> Vec<Output> {
         let heartbeat = self.heartbeat(from, beat);
         self.request(from, Request::Heartbeat(heartbeat))
     }
@@ -289,8 +336,12 @@ impl Rig {
         Arc::new(Heartbeat {
             send: SendNumber(self.sends),
             sent_at: Timestamp::from_millis(self.sends),
+            up_for: beat.up_for,
             standing: beat.standing,
             digest: beat.digest,
+            shared: beat.shared,
+            reference: self.reference,
+            admissions: beat.admissions,
             preflight_ok: beat.preflight_ok,
             hears: Vec::new(),
             ceiling: beat.ceiling,
@@ -309,6 +360,7 @@ impl Rig {
     pub(crate) fn vote_request(&mut self, from: NodeId, term: u64) -> VoteRequest {
         self.sends += 1;
         let rank = Rank {
+            reference: true,
             standing: Standing::Ready,
             preflight_ok: true,
             holds: false,
@@ -322,6 +374,8 @@ impl Rig {
             lease: LEASE,
             rank,
             digest: Digest([7; 32]),
+            reference: None,
+            exception: None,
             cause: Cause::MasterSilent,
             evidence: None,
         }

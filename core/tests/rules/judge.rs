@@ -365,7 +365,11 @@ impl Judge {
                 self.pending.push(durable.clone());
             }
             Output::Stopped => self.ended = true,
-            Output::Probe { .. } | Output::OperatorDone { .. } | Output::Event(_) => {}
+            Output::Probe { .. }
+            | Output::Compare { .. }
+            | Output::Pull { .. }
+            | Output::OperatorDone { .. }
+            | Output::Event(_) => {}
             Output::Kernel { address, wanted, .. } => {
                 let expected = match self.rig.role() {
                     RoleName::Master => Some(Presence::Present),

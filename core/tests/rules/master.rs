@@ -91,6 +91,9 @@ fn steps_down_when_another_was_elected_in_a_higher_term_by_any_news() {
                 sent_at: beat.sent_at,
                 muted: millis(0),
                 ceiling: Term(0),
+                reference: None,
+                admissions: Vec::new(),
+                away: None,
                 groups,
             };
             let input = rig.answer_from(W, Answer::Heartbeat(answer));

@@ -49,11 +49,14 @@ pub(crate) struct Net {
     pub(crate) journal: Vec<(Timestamp, NodeId, vipward_core::Event)>,
     pub(crate) told: Vec<OperatorResult>,
     pub(crate) stopped: Vec<NodeId>,
+    /// Comparisons and repairs ordered.
+    pub(crate) ordered: Vec<(NodeId, Output)>,
 }
 
 impl Net {
     /// Starts every node at once, each with an empty disk.
     pub(crate) fn new(configs: impl IntoIterator<Item = Config>) -> Self {
+        choose_mutation();
         let configs: Vec<Config> = configs.into_iter().collect();
         let nodes = configs.len();
         let hosts = configs.into_iter().map(|config| Host {
@@ -77,6 +80,7 @@ impl Net {
             journal: Vec::new(),
             told: Vec::new(),
             stopped: Vec::new(),
+            ordered: Vec::new(),
         };
         net.ids().for_each(|id| net.start(id));
         net
@@ -177,6 +181,7 @@ impl Net {
                 let input = Input::Persisted(durable);
                 self.schedule(DELAY, Event::Input { to: id, life, input });
             }
+            Output::Compare { .. } | Output::Pull { .. } => self.ordered.push((id, output)),
             Output::Kernel { .. } | Output::Hook(_) => {}
             Output::OperatorDone { result, .. } => self.told.push(result),
             Output::Event(event) => self.journal.push((self.now, id, event)),
@@ -289,6 +294,51 @@ impl Net {
             Event::Request { from, life, to, request } => self.arrive(from, life, to, request),
             Event::Call { of, life, call } => self.end_call(of, life, &call),
         }
+    }
+
+    /// The files of a node are changed; it is told of it when it starts again.
+    pub(crate) fn reconfigure(&mut self, id: NodeId, digest: Digest) {
+        let host = &mut self.hosts[id.index()];
+        let config = with((*host.config).clone(), |config| config.shared = digest);
+        host.config = Arc::new(config);
+    }
+
+    /// The files of a node are changed, and it is told at once.
+    pub(crate) fn reload(&mut self, id: NodeId, digest: Digest) {
+        self.reconfigure(id, digest);
+        let config = Arc::clone(&self.hosts[id.index()].config);
+        self.give(id, Input::Reload(config));
+    }
+
+    /// The process is killed and starts again at once, with other files.
+    pub(crate) fn restart_with(&mut self, id: NodeId, digest: Digest) {
+        self.kill(id);
+        self.reconfigure(id, digest);
+        self.start(id);
+    }
+
+    /// Everything that a node shows.
+    pub(crate) fn whole(&self, id: NodeId) -> Status {
+        self.hosts[id.index()].node.as_ref().expect("it runs").status(self.now)
+    }
+
+    pub(crate) fn standing(&self, id: NodeId) -> Standing {
+        self.whole(id).standing
+    }
+
+    pub(crate) fn alarms(&self, id: NodeId) -> Vec<AlarmName> {
+        self.whole(id).alarms.into_iter().map(|(name, _, _)| name).collect()
+    }
+
+    /// By which exceptions votes were granted since the last [`Net::forget`].
+    pub(crate) fn exceptions(&self) -> Vec<Exception> {
+        let granted = self.journal.iter().filter_map(|(_, _, event)| {
+            if let EventKind::VoteGranted { exception, .. } = event.kind {
+                return exception;
+            }
+            None
+        });
+        granted.collect()
     }
 
     pub(crate) fn status(&self, id: NodeId) -> Option<GroupStatus> {

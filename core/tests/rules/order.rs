@@ -106,6 +106,7 @@ fn one_with_a_bad_preflight_stands_as_the_least_priority() {
 #[test]
 fn ranks_order_standing_preflight_holder_priority_and_name() {
     let rank = |standing, preflight_ok, holds, value, name| Rank {
+        reference: true,
         standing,
         preflight_ok,
         holds,
@@ -120,6 +121,7 @@ fn ranks_order_standing_preflight_holder_priority_and_name() {
         rank(Standing::Ready, false, false, 254, A),
         rank(Standing::Probation, true, true, 254, A),
         rank(Standing::Joining, true, true, 254, A),
+        Rank { reference: false, ..rank(Standing::Ready, true, true, 254, A) },
     ];
     assert!(best_first.is_sorted_by(|a, b| a > b));
 }

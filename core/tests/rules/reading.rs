@@ -11,6 +11,8 @@ pub(crate) fn votes(out: &[Output]) -> Vec<Vote> {
         Output::Answer { .. }
         | Output::Send { .. }
         | Output::Probe { .. }
+        | Output::Compare { .. }
+        | Output::Pull { .. }
         | Output::Call(_)
         | Output::Persist(_)
         | Output::OperatorDone { .. }
@@ -46,6 +48,17 @@ pub(crate) fn candidacy(out: &[Output]) -> VoteRequest {
     requests.dedup_by(|a, b| a.1 == b.1);
     assert_eq!(requests.len(), 1, "one candidacy expected");
     requests.remove(0).1
+}
+
+/// The last heartbeat sent, to whomever.
+pub(crate) fn last_beat(out: &[Output]) -> Option<Arc<Heartbeat>> {
+    let mut beats = out.iter().filter_map(|output| {
+        if let Output::Send { request: Request::Heartbeat(beat), .. } = output {
+            return Some(Arc::clone(beat));
+        }
+        None
+    });
+    beats.next_back()
 }
 
 /// The heartbeats sent to `peer`.
@@ -200,6 +213,17 @@ pub(crate) fn events(out: &[Output]) -> Vec<Event> {
         None
     });
     events.collect()
+}
+
+/// The changes of the node's standing, each with its reason.
+pub(crate) fn standings(out: &[Output]) -> Vec<(Standing, Standing, Arc<str>)> {
+    let changes = events(out).into_iter().filter_map(|event| {
+        if let EventKind::StandingChanged { from, to, reason } = event.kind {
+            return Some((from, to, reason));
+        }
+        None
+    });
+    changes.collect()
 }
 
 /// The role changes of the first group, each with its cause.

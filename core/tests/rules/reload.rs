@@ -66,7 +66,7 @@ fn accepts_timings_priorities_checks_and_limits() {
         config.timing = timing(millis(500), 4);
         config.groups[0].priorities = vec![Some(priority(10)), Some(priority(20)), None];
         config.groups[0].preempt = true;
-        config.digest = Digest([9; 32]);
+        config.shared = Digest([9; 32]);
         config.claim = ClaimMode::Fenced;
         config.moves_per_hour = 1;
         config.repairs = 9;
@@ -92,7 +92,7 @@ fn a_reload_is_told_to_the_peers_at_once() {
     let mut rig = master();
     let new = with(config(A), |config| {
         config.timing = timing(H, 5);
-        config.digest = Digest([9; 32]);
+        config.shared = Digest([9; 32]);
         config.groups[0].priorities[0] = Some(priority(30));
     });
     let out = rig.give(reload(new));

@@ -43,7 +43,7 @@ fn a_grant_is_journaled_with_its_cause() {
     let out = rig.ask(B, 6);
     let granted = events(&out);
     assert_eq!(granted.len(), 1);
-    assert_eq!(granted[0].kind, EventKind::VoteGranted { candidate: B });
+    assert_eq!(granted[0].kind, EventKind::VoteGranted { candidate: B, exception: None });
     assert_eq!(granted[0].term, Some(Term(6)));
     assert_eq!(granted[0].cause, Some(Cause::MasterSilent));
 }

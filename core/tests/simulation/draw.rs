@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vipward_core::{
     AddressKind, CheckConfig, CheckEffect, ClaimMode, Config, Digest, GroupConfig, NodeConfig,
-    NodeId, Priority, Timing,
+    NodeId, Priority, Repair, Timing,
 };
 
 use crate::clock::{MILLION, MS, Nanos, SEC};
@@ -45,13 +45,6 @@ pub(crate) fn draw_scenario(dice: &mut Dice) -> Scenario {
             MasterFault::FatalCheck,
         ])),
     }
-}
-
-pub(crate) fn digest(heartbeat: Nanos, misses: u32) -> Digest {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&heartbeat.to_be_bytes());
-    bytes[8..12].copy_from_slice(&misses.to_be_bytes());
-    Digest(bytes)
 }
 
 pub(crate) fn draw_configs(
@@ -107,7 +100,12 @@ pub(crate) fn draw_configs(
         timing,
         groups,
         checks: vec![check("weight", CheckEffect::Weight(50)), check("fatal", CheckEffect::Fatal)],
-        digest: digest(heartbeat, misses),
+        shared: Digest([7; 32]),
+        scanned: false,
+        probation: Duration::ZERO,
+        restart_grace: Duration::from_secs(3_600),
+        last_resort: false,
+        repair: Repair::Off,
         call_timeout: Duration::from_nanos(call_timeout),
         claim: if dice.percent(65) { ClaimMode::Fast } else { ClaimMode::Fenced },
         moves_per_hour: if calm || dice.percent(85) { 1_000 } else { 2 + dice.below(8) as u32 },

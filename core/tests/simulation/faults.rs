@@ -37,6 +37,30 @@ pub(crate) enum Fault {
     KernelMends {
         node: usize,
     },
+    // Of the gate.
+    /// The node has another configuration from then on.
+    Changes {
+        node: usize,
+        to: u8,
+    },
+    /// Its balancer is reloaded.
+    Loads {
+        node: usize,
+    },
+    /// An operator forces a handover.
+    Forces {
+        asked: usize,
+        to: usize,
+    },
+    Admits {
+        at: usize,
+        node: usize,
+    },
+    /// From maintenance.
+    Returns {
+        at: usize,
+        node: usize,
+    },
 }
 
 impl World {
@@ -96,6 +120,11 @@ impl World {
                 self.tell_preflight(node);
             }
             Fault::KernelMends { node } => self.hosts[node].kernel_fails = false,
+            Fault::Changes { .. }
+            | Fault::Loads { .. }
+            | Fault::Forces { .. }
+            | Fault::Admits { .. }
+            | Fault::Returns { .. } => self.gate_fault(&fault),
         }
     }
 
@@ -192,6 +221,14 @@ impl World {
                 self.hosts[node].kernel_fails = true;
                 self.queue.push(back, Event::Fault(Fault::KernelMends { node }));
             }
+            Kind::Change
+            | Kind::Edit
+            | Kind::Rollout
+            | Kind::RestartOther
+            | Kind::RestartAllNew
+            | Kind::Admit
+            | Kind::Maintain
+            | Kind::Force => self.inflict_gate(kind, node, outage),
         }
     }
 
@@ -374,6 +411,7 @@ impl World {
             self.tell_preflight(node);
             self.revive(node);
         }
+        self.gate_mends();
     }
 
     /// A host without a process gets one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vipward_core::{Answer, Config, Durable, Node, Request};
 
 use crate::clock::{Clock, Nanos};
+use crate::gate::Files;
 use crate::kernel::{Edge, Kernel};
 use crate::network::Route;
 use crate::plan::{ADDRESSES, GROUPS, VOTERS};
@@ -26,11 +27,16 @@ pub(crate) struct Host {
     /// What waits until it thaws.
     pub(crate) backlog: Vec<Event>,
     pub(crate) disk: Option<Durable>,
+    /// What it held before the last write.
+    pub(crate) disk_before: Option<Durable>,
     pub(crate) disk_fails: bool,
     /// Since when a term is in use that the disk does not know.
     pub(crate) short_since: Option<Nanos>,
     /// As an operator left it.
     pub(crate) config: Arc<Config>,
+    /// The rest of its configuration, and what of it this life was told.
+    pub(crate) files: Files,
+    pub(crate) told: Option<Files>,
     /// Which of its checks fail.
     pub(crate) sick: [bool; 2],
     pub(crate) preflight_bad: bool,
@@ -87,9 +93,12 @@ impl Host {
             frozen: None,
             backlog: Vec::new(),
             disk: None,
+            disk_before: None,
             disk_fails: false,
             short_since: None,
             config,
+            files: Files::default(),
+            told: None,
             sick: [false; 2],
             preflight_bad: false,
             kernel: Kernel::default(),

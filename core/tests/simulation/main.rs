@@ -16,6 +16,7 @@ mod cloud;
 mod dice;
 mod draw;
 mod faults;
+mod gate;
 mod host;
 mod kernel;
 mod network;

@@ -8,7 +8,8 @@ use vipward_core::{AddressKind, ClaimMode, Config, Timing};
 
 use crate::clock::{MS, Nanos};
 use crate::dice::Dice;
-use crate::draw::{calm_mix, digest, draw_configs, draw_mix, draw_scenario};
+use crate::draw::{calm_mix, draw_configs, draw_mix, draw_scenario};
+use crate::gate::GatePlan;
 
 /// The most voters, groups and addresses of a group that a seed draws.
 pub(crate) const VOTERS: usize = 5;
@@ -45,6 +46,13 @@ pub(crate) enum Bystander {
     Sick,
     DiskFails,
     Preflight,
+    // Of the gate: configurations change, and operators act.
+    Changes,
+    Edits,
+    AllChange,
+    RestartsOther,
+    Admitted,
+    Maintained,
 }
 
 /// One failure of a master.
@@ -88,6 +96,15 @@ pub(crate) enum Kind {
     Preflight,
     Networkd,
     Kernel,
+    // Of the gate.
+    Change,
+    Edit,
+    Rollout,
+    RestartOther,
+    RestartAllNew,
+    Admit,
+    Maintain,
+    Force,
 }
 
 pub(crate) const KINDS: [Kind; 24] = [
@@ -115,6 +132,17 @@ pub(crate) const KINDS: [Kind; 24] = [
     Kind::Preflight,
     Kind::Networkd,
     Kind::Kernel,
+];
+
+pub(crate) const GATE_KINDS: [Kind; 8] = [
+    Kind::Change,
+    Kind::Edit,
+    Kind::Rollout,
+    Kind::RestartOther,
+    Kind::RestartAllNew,
+    Kind::Admit,
+    Kind::Maintain,
+    Kind::Force,
 ];
 
 /// How bad this seed's world is.
@@ -171,6 +199,8 @@ pub(crate) struct CloudMix {
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     pub(crate) mix: Mix,
+    /// What the gate's world is like, in the seeds that have a gate.
+    pub(crate) gate: Option<GatePlan>,
     /// The configuration of each node.
     pub(crate) configs: Vec<Arc<Config>>,
     links: Vec<u8>,
@@ -209,9 +239,10 @@ impl Plan {
         self.links[a].max(self.links[b])
     }
 
-    /// Draws everything.
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let scenario = draw_scenario(dice);
+    /// Draws everything. The gate has dice of its own, so that a seed without one is the same as
+    /// it would be if there were no gate at all.
+    pub(crate) fn draw(dice: &mut Dice, gate_dice: &mut Dice) -> Self {
+        let mut scenario = draw_scenario(dice);
         let voters = [2, 3, 4, 5][dice.weighted(&[6, 60, 12, 22])];
         let most_links = if voters > 3 { 1 } else { [1, 2, 3][dice.weighted(&[60, 30, 10])] };
         let needs_links = matches!(
@@ -230,8 +261,8 @@ impl Plan {
         let heartbeat = dice.pick(&[10, 20, 50, 100, 200, 200, 500, 1_000, 1_000, 2_000]) * MS;
         let misses = dice.pick(&[2, 3, 3, 3, 4, 5]);
         let lease = heartbeat * Nanos::from(misses);
-        let configs = draw_configs(dice, scenario, voters, &links, (heartbeat, misses));
-        let mix = match scenario {
+        let mut configs = draw_configs(dice, scenario, voters, &links, (heartbeat, misses));
+        let mut mix = match scenario {
             Scenario::Swarm => draw_mix(dice, heartbeat, lease),
             Scenario::Bystander(_) | Scenario::Master(_) => {
                 let fast = configs[0].claim == ClaimMode::Fast;
@@ -242,6 +273,13 @@ impl Plan {
                 calm_mix(dice, heartbeat, fast, by_id)
             }
         };
+        let calm = scenario != Scenario::Swarm;
+        let gate = GatePlan::draw(gate_dice, &mut configs, (heartbeat, lease), calm);
+        if gate.is_some() && calm {
+            GatePlan::replace(gate_dice, &mut scenario);
+        } else if gate.is_some() {
+            GatePlan::add_kinds(gate_dice, &mut mix);
+        }
         let voters = voters as u64;
         let copies: u64 = u64::from(links.iter().copied().max().unwrap_or(1));
         let steps = voters * (voters - 1) * copies * 2 + voters * 2;
@@ -250,6 +288,7 @@ impl Plan {
         Self {
             scenario,
             mix,
+            gate,
             configs,
             links,
             heartbeat,
@@ -270,7 +309,6 @@ impl Plan {
         );
         let mut config = config.clone();
         config.timing = timing.expect("drawn within its bounds");
-        config.digest = digest(heartbeat, misses);
         Arc::new(config)
     }
 }

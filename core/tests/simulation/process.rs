@@ -11,7 +11,8 @@ use crate::clock::{Nanos, SEC};
 use crate::host::{LINKS, Process};
 use crate::observer::nanos;
 use crate::plan::VOTERS;
-use crate::world::{Command, Event, World};
+use crate::show;
+use crate::world::{Event, World};
 
 impl World {
     /// A process starts.
@@ -23,6 +24,7 @@ impl World {
         let seed = self.dice.draw();
         self.boots[node].push(boot);
         let lost = self.faults && self.dice.percent(self.plan.mix.lose_disk);
+        let stale = self.is_stale();
         let host = &mut self.hosts[node];
         host.up = true;
         host.life += 1;
@@ -32,10 +34,16 @@ impl World {
         host.wake += 1;
         if lost && host.disk.take().is_some() {
             self.observer.terms_last = false;
+        } else if stale && host.disk_before.is_some() {
+            host.disk = host.disk_before.take();
         }
+        let tampered = lost || stale;
         let at = host.clock.at(self.now);
         let disk = host.disk.clone();
-        self.trace.line(self.now, node, || format!("BOOTS as {boot:?} with {disk:?}"));
+        self.trace.line(self.now, node, || {
+            let disk = disk.as_ref().map_or("no disk".into(), show::show_durable);
+            format!("BOOTS as {boot:?} with {disk}")
+        });
         let ceiling = disk.as_ref().map_or(0, |disk| disk.ceiling.0);
         let used = self.observer.used[node];
         let longest = disk.as_ref().map(|disk| disk.longest_promise).unwrap_or_default();
@@ -46,6 +54,7 @@ impl World {
         let host = &mut self.hosts[node];
         let config = Arc::clone(&host.config);
         self.observer.on_disk[node] = nanos(longest);
+        self.observer.disk_read(node, disk.as_ref(), tampered);
         self.observer.born(node, (host.life, boot), at, &config, disk.as_ref());
         let now = Timestamp::from_nanos(at.local);
         let machine = Node::new(config, boot, seed, disk, now);
@@ -59,6 +68,14 @@ impl World {
         self.schedule_wake(node);
         self.tell_health(node);
         self.kernel_begins(node);
+        self.scan_first(node);
+    }
+
+    /// Whether a disk holds what it held before its last write, now and then.
+    fn is_stale(&mut self) -> bool {
+        let stale = self.plan.gate.as_ref().map_or(0, |gate| gate.stale_disk);
+        let reloads = self.plan.mix.kinds.contains(&crate::plan::Kind::Reload);
+        self.faults && stale > 0 && !reloads && self.dice.percent(stale)
     }
 
     /// Tells a fresh process what its checks and its preflight found.
@@ -96,9 +113,9 @@ impl World {
             && !host.disk_fails
             && self.dice.percent(50)
         {
-            host.disk = Some(durable);
+            host.disk_before = host.disk.replace(durable);
         }
-        self.observer.died(node);
+        self.observer.died(node, self.now);
         self.haunt(node);
         self.close_sockets(node, silent);
         let host = &mut self.hosts[node];
@@ -139,7 +156,8 @@ impl World {
         let next = process.write_next.take();
         if !fails {
             self.observer.on_disk[node] = nanos(durable.longest_promise);
-            host.disk = Some(durable.clone());
+            self.observer.written(node, &durable);
+            host.disk_before = host.disk.replace(durable.clone());
         }
         if let Some(next) = next {
             self.write(node, next);
@@ -150,14 +168,7 @@ impl World {
 
     /// An operator asks for a handover.
     pub(crate) fn ask_switchover(&mut self, node: usize, switchover: Switchover) {
-        let host = &self.hosts[node];
-        if host.process.is_none() || host.frozen.is_some() {
-            return;
-        }
-        let id = OperatorId(self.commands.len() as u64);
-        let (life, at) = (host.life, self.now);
-        self.commands.push(Command { node, life, at, done: None });
-        self.step(node, Input::Switchover { id, switchover });
+        self.ask(node, |id| Input::Switchover { id, switchover });
     }
 
     pub(crate) fn command_done(&mut self, node: usize, id: OperatorId, result: OperatorResult) {

@@ -1,6 +1,8 @@
 //! The course of a seed, and what is expected of each: convergence after a swarm of faults (I3),
 //! stability beside a single failure (I6), one takeover in time after a master's own.
 
+use vipward_core::Standing;
+
 use crate::clock::{Nanos, SEC};
 use crate::cloud::Owner;
 use crate::observer::nanos;
@@ -75,6 +77,7 @@ impl World {
                 for node in 0..self.plan.voters() {
                     self.revive(node);
                 }
+                self.gate_settles();
                 self.settles(since, stable);
             }
             Phase::Watching { until } => {
@@ -95,7 +98,11 @@ impl World {
         if calm {
             // Until every standby has seen where the addresses are.
             let config = &self.plan.configs[0];
-            dwell += nanos(config.timing.reconcile_interval) + 3 * self.plan.mix.cloud.latency.1;
+            let reconcile = nanos(config.timing.reconcile_interval);
+            // One that was deposed looks again when the other's claim will have been made.
+            let moved = self.observer.elections.iter().any(|elections| elections.len() > 1);
+            let reads = if moved { reconcile.max(3 * SEC) } else { reconcile };
+            dwell += reads + 3 * self.plan.mix.cloud.latency.1;
         }
         match (missing, stable) {
             (None, Some(stable)) if self.now >= stable + dwell => {
@@ -139,6 +146,9 @@ impl World {
                 self.observer.leads(*node, group, self.hosts[*node].clock.at(self.now))
             };
             let masters: Vec<usize> = (0..self.plan.voters()).filter(leads).collect();
+            if masters.is_empty() && !self.must_have_master(group) {
+                continue;
+            }
             let [master] = masters[..] else {
                 return Some(format!("group {group} has masters {masters:?}"));
             };
@@ -168,7 +178,34 @@ impl World {
                 return Some(format!("group {group} is not led by its best"));
             }
         }
-        None
+        self.gate_unsettled()
+    }
+
+    /// Whether somebody may lead a group, once all are heard: not where all configurations
+    /// are left different from the reference.
+    fn must_have_master(&self, group: usize) -> bool {
+        let priorities = &self.plan.configs[0].groups[group].priorities;
+        let may = |node: &usize| priorities[*node].is_some() && self.observer.has_reference(*node);
+        self.is_equal_at_end() || (0..self.plan.voters()).any(|node| may(&node))
+    }
+
+    fn is_equal_at_end(&self) -> bool {
+        self.plan.gate.as_ref().is_none_or(|gate| gate.equal_end)
+    }
+
+    /// What is missing from "every balancer is in service".
+    fn gate_unsettled(&self) -> Option<String> {
+        if !self.is_equal_at_end() {
+            return None;
+        }
+        if self.leader_of(0).is_some_and(|master| !self.observer.is_in_force(master)) {
+            return Some("the reference is not what the master has".into());
+        }
+        let node = (0..self.plan.voters()).find(|node| {
+            !self.hosts[*node].runs(self.hosts[*node].life)
+                || self.observer.standing(*node) != Standing::Ready
+        })?;
+        Some(format!("{} is {:?}", self.plan.name(node), self.observer.standing(node)))
     }
 
     /// After the last fault, and the last late call: the mute of those that restart, a failed
@@ -180,7 +217,8 @@ impl World {
         let patience = if config.moves_per_hour < 1_000 { 11 * down } else { down };
         let call = nanos(config.call_timeout);
         let reconcile = nanos(config.timing.reconcile_interval);
-        8 * self.plan.longest_lease
+        3 * nanos(config.probation)
+            + 8 * self.plan.longest_lease
             + 2 * patience
             + 40 * self.plan.heartbeat
             + 6 * call
@@ -193,7 +231,8 @@ impl World {
     fn forming_bound(&self) -> Nanos {
         let config = &self.plan.configs[0];
         let delay = config.groups.iter().map(|group| nanos(group.preempt_delay)).max();
-        5 * self.plan.lease
+        2 * nanos(config.probation)
+            + 5 * self.plan.lease
             + 20 * self.plan.heartbeat
             + 2 * nanos(config.call_timeout)
             + delay.unwrap_or(0)

@@ -1,10 +1,12 @@
 //! Inputs and outputs in short form.
 
 use vipward_core::{
-    Answer, Association, CallOutcome, CallReply, CloudCall, Durable, EventKind, GroupBeatAnswer,
-    Heartbeat, HeartbeatAnswer, Holder, Input, Operation, Output, Renewal, Request, TakeBack, Vote,
+    Admission, Answer, Association, CallOutcome, CallReply, CloudCall, Config, Digest, Durable,
+    EventKind, GroupBeatAnswer, Heartbeat, HeartbeatAnswer, Holder, Input, Operation, Output,
+    Reference, Renewal, Request, TakeBack, Vote,
 };
 
+use crate::gate::GatePlan;
 use crate::observer::{id_letter, letter, nanos};
 use crate::plan::Plan;
 
@@ -25,10 +27,11 @@ pub(crate) fn plan(plan: &Plan) -> String {
         })
         .collect();
     format!(
-        "{} voters, {:?}; heartbeat {:?}, lease {:?}, call_timeout {:?}, reconcile {:?}, {:?}, \
+        "{} voters, {:?}; {}; heartbeat {:?}, lease {:?}, call_timeout {:?}, reconcile {:?}, {:?}, \
          crash_detection={}, repairs={}, moves={}; kinds {:?}; {}",
         plan.voters(),
         plan.scenario,
+        plan.gate.as_ref().map_or("no gate".into(), |gate| show_gate(config, gate)),
         config.timing.heartbeat_interval(),
         config.timing.lease(),
         config.call_timeout,
@@ -39,6 +42,18 @@ pub(crate) fn plan(plan: &Plan) -> String {
         config.moves_per_hour,
         plan.mix.kinds,
         groups.join("; "),
+    )
+}
+
+fn show_gate(config: &Config, gate: &GatePlan) -> String {
+    format!(
+        "probation {:?}, restart_grace {:?}, scanned={}, last_resort={}, repair {:?}, equal_end={}",
+        config.probation,
+        config.restart_grace,
+        config.scanned,
+        config.last_resort,
+        config.repair,
+        gate.equal_end
     )
 }
 
@@ -73,14 +88,27 @@ pub(crate) fn input(plan: &Plan, input: &Input) -> String {
         Input::CallFinished { call, outcome, .. } => {
             format!("call {} ends: {}", call.0, show_outcome(outcome))
         }
+        Input::Manifest(inventory) => {
+            let unapplied = if inventory.is_applied() { "" } else { ", not loaded" };
+            format!("has {}{unapplied}", short(inventory.digest))
+        }
         Input::Persisted(durable) => format!("persisted: {}", show_durable(durable)),
         other => format!("{other:?}"),
     }
 }
 
-fn show_durable(durable: &Durable) -> String {
+pub(crate) fn show_durable(durable: &Durable) -> String {
     let elected: Vec<u64> = durable.elected.iter().map(|term| term.0).collect();
-    format!("ceiling {}, elected {elected:?}, {:?}", durable.ceiling.0, durable.longest_promise)
+    let reference = show_reference(durable.reference);
+    let admissions: Vec<String> = durable.admissions.iter().map(show_admission).collect();
+    format!(
+        "ceiling {}, elected {elected:?}, {:?}, {reference}, {admissions:?}, maintenance {}",
+        durable.ceiling.0, durable.longest_promise, durable.maintenance
+    )
+}
+
+fn show_admission(admission: &Admission) -> String {
+    format!("{} with {}", id_letter(admission.node), short(admission.digest))
 }
 
 fn show_held(association: Option<&Association>) -> String {
@@ -139,6 +167,17 @@ pub(crate) fn output(plan: &Plan, output: &Output) -> String {
                 EventKind::RoleChanged { from, to, reason } => {
                     format!("ROLE {} -> {}: {reason}", from.as_str(), to.as_str())
                 }
+                EventKind::ReferenceSet { version, digest, by } => {
+                    let reference = Reference { version: *version, digest: *digest };
+                    let by = by.map(id_letter);
+                    format!("REFERENCE {} by {by:?}", show_reference(Some(reference)))
+                }
+                EventKind::Admitted { node, digest } => {
+                    format!("ADMITTED {} with {}", id_letter(*node), short(*digest))
+                }
+                EventKind::StandingChanged { from, to, reason } => {
+                    format!("STANDING {from:?} -> {to:?}: {reason}")
+                }
                 other => format!("{other:?}"),
             };
             format!("journal{group}{term} {cause} {kind}")
@@ -147,6 +186,17 @@ pub(crate) fn output(plan: &Plan, output: &Output) -> String {
         Output::Persist(durable) => format!("persist: {}", show_durable(durable)),
         other => format!("{other:?}"),
     }
+}
+
+/// Digests of the simulation are told apart by their first byte.
+fn short(digest: Digest) -> String {
+    format!("{:x}", digest.0[0])
+}
+
+fn show_reference(reference: Option<Reference>) -> String {
+    reference.map_or("none".into(), |Reference { version, digest }| {
+        format!("{}.{}:{}", version.term.0, version.count, short(digest))
+    })
 }
 
 fn show_take_back(take_back: &TakeBack) -> String {
@@ -167,21 +217,29 @@ fn show_beat(beat: &Heartbeat) -> String {
         .collect();
     let hears: String = beat.hears.iter().map(|node| letter(node.index())).collect();
     let back: Vec<String> = beat.take_backs.iter().map(show_take_back).collect();
-    format!("heartbeat {} {:?} hears {hears} {groups:?} {back:?}", beat.send.0, beat.standing)
+    let (digest, reference) = (short(beat.digest), show_reference(beat.reference));
+    format!(
+        "heartbeat {} {:?} with {digest} under {reference} hears {hears} {groups:?} {back:?}",
+        beat.send.0, beat.standing
+    )
 }
 
 fn show_request(request: &Request) -> String {
     match request {
         Request::Heartbeat(beat) => show_beat(beat),
         Request::Vote(vote) => format!(
-            "vote {} g{} t{} for {:?}, {:?}, prio {:?}, {:?}",
+            "vote {} g{} t{} for {:?}, {:?}, prio {:?}, {:?}, {:?} with {} under {} by {:?}",
             vote.send.0,
             vote.group.0,
             vote.term.0,
             vote.lease,
             vote.cause,
             vote.rank.priority,
-            vote.evidence
+            vote.evidence,
+            vote.rank.standing,
+            short(vote.digest),
+            show_reference(vote.reference),
+            vote.exception
         ),
         Request::TakeBack(list) => {
             let back: Vec<String> = list.list.iter().map(show_take_back).collect();

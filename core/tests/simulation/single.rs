@@ -13,10 +13,7 @@ impl World {
     /// One failure strikes. Returns until when it is watched.
     pub(crate) fn fail_one(&mut self) -> Nanos {
         let leader = |group: usize| {
-            let leads = |node: &usize| {
-                self.observer.leads(*node, group, self.hosts[*node].clock.at(self.now))
-            };
-            let node = (0..self.plan.voters()).find(leads)?;
+            let node = self.leader_of(group)?;
             Some((node, self.observer.term_of(node, group)?))
         };
         let masters: [Option<(usize, u64)>; GROUPS] =
@@ -103,6 +100,12 @@ impl World {
                 self.set_check(node, check, true);
             }
             Bystander::DiskFails => self.hosts[node].disk_fails = true,
+            Bystander::Changes
+            | Bystander::Edits
+            | Bystander::AllChange
+            | Bystander::RestartsOther
+            | Bystander::Admitted
+            | Bystander::Maintained => return self.fail_gate(fault, node, end),
             Bystander::Preflight => {
                 self.hosts[node].preflight_bad = true;
                 self.tell_preflight(node);
@@ -165,14 +168,20 @@ impl World {
             Bystander::OneLink
             | Bystander::OneLinkOfAll
             | Bystander::OneLinkRefused
-            | Bystander::DiskFails => true,
+            | Bystander::DiskFails
+            | Bystander::Changes
+            | Bystander::Edits
+            | Bystander::AllChange => true,
             Bystander::PairCut | Bystander::PairCutOneWay | Bystander::PairSlow => !few,
             Bystander::Crash
             | Bystander::QuickRestart
             | Bystander::HostDeath
             | Bystander::Freeze
             | Bystander::FreezeClock
-            | Bystander::Stop => !few && master != watch.node,
+            | Bystander::Stop
+            | Bystander::RestartsOther
+            | Bystander::Admitted
+            | Bystander::Maintained => !few && master != watch.node,
             Bystander::CloudDown | Bystander::Sick | Bystander::Preflight => master != watch.node,
         }
     }

@@ -77,6 +77,17 @@ pub(crate) enum Event {
     CallReturns {
         id: usize,
     },
+    /// A scan of a node's configuration ends.
+    Scanned {
+        node: usize,
+        life: u32,
+    },
+    /// A repair of it succeeds.
+    Pulled {
+        node: usize,
+        life: u32,
+        digest: vipward_core::Digest,
+    },
     Boot {
         node: usize,
     },
@@ -123,7 +134,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let mut gate_dice = Dice::new(seed ^ 0x6761_7465);
+        let plan = Plan::draw(&mut dice, &mut gate_dice);
         let observer = Observer::new(&plan.configs);
         let hosts = (plan.configs.iter().enumerate())
             .map(|(node, config)| {
@@ -167,6 +179,7 @@ impl World {
                 self.take(group, address, owner);
             }
         }
+        self.gate_begins();
         for node in 0..self.plan.voters() {
             let at = self.dice.between(0, self.plan.lease);
             self.queue.push(at, Event::Boot { node });
@@ -216,6 +229,8 @@ impl World {
             Event::CallStarts { node, life, call } => self.call_starts(node, life, call),
             Event::CallLands { id } => self.call_lands(id),
             Event::CallReturns { id } => self.call_returns(id),
+            Event::Scanned { node, life } => self.scanned(node, life),
+            Event::Pulled { node, life, digest } => self.pulled(node, life, digest),
             Event::Boot { node } => self.boot(node),
             Event::Thaw { node } => self.thaw(node),
             Event::Strike => self.strike(),
@@ -264,6 +279,8 @@ impl World {
             Output::Kernel { group, address, wanted } => {
                 self.kernel_ordered(node, (group.index(), address.index()), wanted);
             }
+            Output::Compare { with } => self.compare(node, with),
+            Output::Pull { digest, .. } => self.pull(node, digest),
             Output::Hook(_) => {}
             Output::Event(event) => {
                 if let vipward_core::EventKind::RoleChanged { .. } = event.kind {
@@ -284,6 +301,14 @@ impl World {
             host.backlog.push(Event::Local { node, life, input });
             return;
         }
+        let input = match input {
+            // A file is read, and a check runs, when it does, not when that was asked for.
+            Input::Reload(_) => Input::Reload(Arc::clone(&host.config)),
+            Input::CheckResult { check, .. } => {
+                Input::CheckResult { check, passed: !host.sick[check.index()] }
+            }
+            input => input,
+        };
         self.step(node, input);
     }
 

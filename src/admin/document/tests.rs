@@ -2,7 +2,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 use vipward_core::{
-    AddressId, AlarmName, BootId, CheckState, GroupId, Holder, OwnershipName, RoleName, Term,
+    AddressId, AlarmName, BootId, CheckState, GroupId, Holder, OwnershipName, Reference,
+    ReferenceVersion, RoleName, Term,
 };
 
 use super::*;
@@ -18,6 +19,12 @@ pub(in crate::admin) fn status() -> Status {
         standing_reason: None,
         muted: Duration::ZERO,
         digest: Digest([0xab; 32]),
+        reference: Some(Reference {
+            version: ReferenceVersion { term: Term(42), count: 1 },
+            digest: Digest([0xab; 32]),
+        }),
+        consistent: Some(true),
+        drift_since: None,
         groups: vec![GroupStatus {
             group: GroupId(0),
             role: RoleName::Master,
@@ -42,6 +49,8 @@ pub(in crate::admin) fn status() -> Status {
                 boot: Some(BootId(9)),
                 standing: Some(Standing::Probation),
                 digest: Some(Digest([0xab; 32])),
+                consistent: Some(true),
+                drift_since: None,
                 up: true,
                 links: vec![(true, Some(Duration::from_millis(90))), (false, None)],
             },
@@ -50,6 +59,8 @@ pub(in crate::admin) fn status() -> Status {
                 boot: None,
                 standing: None,
                 digest: None,
+                consistent: None,
+                drift_since: None,
                 up: false,
                 links: vec![(false, None), (false, None)],
             },
@@ -96,15 +107,16 @@ fn the_document_is_the_contracts() {
         "cluster":"web-prod","node":"lb-a","version":"0.1.0",
         "boot":"00000000000000000000000000000007","standing":"ready",
         "standing_reason":null,"muted_ms":0,"digest":digest,
+        "reference":{"digest":digest,"version":"42.1","consistent":true},
         "groups":[{"name":"web","role":"master","term":42,"master":"lb-a","lease_left_ms":512,
             "priority":200,"effective_priority":150,"quorum":true,
             "addresses":[{"kind":"elastic-ip","id":"eipalloc-0abc","address":"198.51.100.10",
                 "ownership":"owned","holder":"lb-a","verified_ms_ago":812,"kernel":null}]}],
         "peers":[
-            {"name":"lb-b","role":"balancer","standing":"probation","digest":digest,"links":[
+            {"name":"lb-b","role":"balancer","standing":"probation","digest":digest,"consistent":true,"links":[
                 {"address":"10.0.1.11:7400","up":true,"rtt_us":310,"last_heard_ms":90},
                 {"address":"10.0.9.11:7400","up":false,"rtt_us":null,"last_heard_ms":null}]},
-            {"name":"witness","role":"witness","standing":null,"digest":null,"links":[
+            {"name":"witness","role":"witness","standing":null,"digest":null,"consistent":null,"links":[
                 {"address":"10.0.2.5:7400","up":false,"rtt_us":null,"last_heard_ms":null},
                 {"address":"10.0.2.5:7400","up":false,"rtt_us":null,"last_heard_ms":null}]}],
         "checks":[{"name":"nginx","state":"passing","since":"2026-01-01T00:59:00.000Z","reason":"status 503"}],

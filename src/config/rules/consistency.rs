@@ -1,5 +1,7 @@
 //! Rules of `[consistency]`: patterns, expressions and commands that can be used.
 
+use vipward_manifest::{Settings, Variables, Wanted};
+
 use super::super::leaf::Command;
 use super::super::problem::Findings;
 use super::super::raw::{RawConfig, RawRepair};
@@ -22,13 +24,25 @@ pub(super) fn consistency(raw: &RawConfig, findings: &mut Findings) -> Option<Co
             Repair::Pull { test, reload }
         }
     };
+    let wanted = Wanted {
+        files: raw.files.clone(),
+        ignore: raw.ignore.clone(),
+        digest_only: raw.digest_only.clone(),
+        pid_file: raw.applied.as_ref().and_then(|applied| applied.pid_file.clone()),
+        // Which names and addresses they stand for does not matter to what can be read.
+        variables: Variables { node: "node".to_owned(), links: Vec::new() },
+    };
+    for mistake in Settings::parse(&wanted).err().unwrap_or_default() {
+        let index = mistake.index.map(|index| format!("[{index}]")).unwrap_or_default();
+        findings.error(&format!("consistency.{}{index}", mistake.key), mistake.sentence);
+    }
     Some(Consistency {
         files: raw.files.clone(),
         digest_only: raw.digest_only.clone(),
         ignore: raw.ignore.clone(),
         commands,
         packages: raw.packages.clone(),
-        pid_file: raw.applied.as_ref().and_then(|applied| applied.pid_file.clone()),
+        pid_file: wanted.pid_file,
         last_resort: raw.last_resort,
         repair,
     })

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use vipward_core::{ClaimMode, Timing};
 
-use super::digest::digest;
+use super::digest::shared;
 use super::problem::Findings;
 use super::raw::{RawClaim, RawCloud, RawConfig, RawLevel, RawLog, RawProvider};
 use super::typed::{
@@ -34,9 +34,10 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
     if !findings.errors.is_empty() {
         return None;
     }
-    let digest = digest(raw)
+    let shared = shared(raw)
         .map_err(|error| findings.error("", format!("has no canonical form: {error}")))
         .ok();
+    let (digest, canonical) = shared?;
     Some(Config {
         cluster: raw.cluster.clone()?,
         node,
@@ -57,7 +58,8 @@ pub(super) fn apply(raw: &RawConfig, findings: &mut Findings) -> Option<Config> 
             journal_size: raw.state.journal_size.0,
         },
         telemetry: telemetry(raw),
-        digest: digest?,
+        digest,
+        canonical,
         warnings: findings.warnings.clone(),
         places: findings.places.clone(),
     })

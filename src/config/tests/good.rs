@@ -94,7 +94,7 @@ fn the_core_gets_nodes_by_name_priorities_by_node_and_links_by_the_longer_side()
     let priorities: Vec<_> = core.groups[0].priorities.iter().map(|p| p.map(u8::from)).collect();
     assert_eq!(priorities, [Some(100), Some(200), None]);
     assert_eq!(core.checks.len(), 1);
-    assert_eq!(core.digest, config.digest);
+    assert_eq!(core.shared, config.digest);
     // then the witness's one link speaks to both of a balancer's, and it checks nothing.
     let (_, witness) = config.node("witness").expect("a node");
     let (_, balancer) = config.node("lb-b").expect("a node");

@@ -2,9 +2,12 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test waits for one input of many")]
 
+mod burden;
 mod cost;
 mod hostile;
 mod links;
+mod manifests;
+mod rogue;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -139,8 +142,12 @@ fn heartbeat(send: u64) -> Request {
     Request::Heartbeat(Arc::new(Heartbeat {
         send: SendNumber(send),
         sent_at: Timestamp::from_millis(send),
+        up_for: Duration::ZERO,
         standing: Standing::Ready,
         digest: Digest([7; 32]),
+        shared: Digest([7; 32]),
+        reference: None,
+        admissions: Vec::new(),
         preflight_ok: true,
         hears: vec![A, B],
         ceiling: Term(100),
@@ -163,6 +170,9 @@ fn answer_to(beat: &Heartbeat) -> Answer {
         sent_at: beat.sent_at,
         muted: Duration::ZERO,
         ceiling: Term(100),
+        reference: None,
+        admissions: Vec::new(),
+        away: None,
         groups: vec![GroupBeatAnswer {
             group: GroupId(0),
             renewal: Renewal::Renewed { had_run_out: false },

@@ -9,6 +9,7 @@ use vipward_core::{
     Vote, VoteAnswer, VoteRequest,
 };
 
+use super::gate::{ExceptionWord, Mark};
 use super::{CauseWord, Names, StandingWord, WireError, boot, digest, micros, priority};
 
 /// A vote request.
@@ -20,12 +21,18 @@ pub(super) struct Ballot {
     lease_us: u64,
     rank: Place,
     digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<Mark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exception: Option<ExceptionWord>,
     cause: CauseWord,
     evidence: Option<Dead>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Place {
+    /// Whether its configuration is the reference's.
+    reference: bool,
     standing: StandingWord,
     preflight_ok: bool,
     holds: bool,
@@ -47,6 +54,7 @@ impl Ballot {
             term: vote.term.0,
             lease_us: micros(vote.lease),
             rank: Place {
+                reference: vote.rank.reference,
                 standing: vote.rank.standing.into(),
                 preflight_ok: vote.rank.preflight_ok,
                 holds: vote.rank.holds,
@@ -54,6 +62,8 @@ impl Ballot {
                 name: names.node(vote.rank.name.0)?,
             },
             digest: vote.digest.to_string(),
+            reference: vote.reference.map(Mark::encode),
+            exception: vote.exception.map(Into::into),
             cause: vote.cause.into(),
             evidence: vote
                 .evidence
@@ -74,6 +84,7 @@ impl Ballot {
             term: Term(self.term),
             lease: Duration::from_micros(self.lease_us),
             rank: Rank {
+                reference: self.rank.reference,
                 standing: self.rank.standing.into(),
                 preflight_ok: self.rank.preflight_ok,
                 holds: self.rank.holds,
@@ -81,6 +92,8 @@ impl Ballot {
                 name: Reverse(names.node_id(&self.rank.name)?),
             },
             digest: digest(&self.digest)?,
+            reference: self.reference.map(Mark::decode).transpose()?,
+            exception: self.exception.map(Into::into),
             cause: self.cause.into(),
             evidence: self
                 .evidence
@@ -122,6 +135,8 @@ enum Reason {
     TermTooLow,
     BetterCandidate,
     Standing(StandingWord),
+    Digest,
+    ReferenceHeard(String),
     NotAMember,
     LeaseNotDurable,
     Withdrawn,
@@ -137,6 +152,8 @@ impl Reason {
             DenialReason::TermTooLow => Self::TermTooLow,
             DenialReason::BetterCandidate => Self::BetterCandidate,
             DenialReason::Standing(standing) => Self::Standing(standing.into()),
+            DenialReason::Digest => Self::Digest,
+            DenialReason::ReferenceHeard(node) => Self::ReferenceHeard(names.node(node)?),
             DenialReason::NotAMember => Self::NotAMember,
             DenialReason::LeaseNotDurable => Self::LeaseNotDurable,
             DenialReason::Withdrawn => Self::Withdrawn,
@@ -154,6 +171,8 @@ impl Reason {
             Self::TermTooLow => DenialReason::TermTooLow,
             Self::BetterCandidate => DenialReason::BetterCandidate,
             Self::Standing(standing) => DenialReason::Standing(standing.into()),
+            Self::Digest => DenialReason::Digest,
+            Self::ReferenceHeard(node) => DenialReason::ReferenceHeard(names.node_id(&node)?),
             Self::NotAMember => DenialReason::NotAMember,
             Self::LeaseNotDurable => DenialReason::LeaseNotDurable,
             Self::Withdrawn => DenialReason::Withdrawn,

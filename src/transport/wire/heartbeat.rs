@@ -9,6 +9,7 @@ use vipward_core::{
 };
 
 use super::election::Return;
+use super::gate::{Mark, Pass};
 use super::{Names, StandingWord, WireError, digest, micros, priority};
 
 /// A heartbeat.
@@ -17,8 +18,18 @@ pub(super) struct Beat {
     send: u64,
     /// On the sender's clock; only ever echoed, so to the nanosecond.
     sent_at_ns: u64,
+    /// How long its process has been running.
+    #[serde(default)]
+    up_for_us: u64,
     standing: StandingWord,
     digest: String,
+    /// Of the part that witnesses have too; absent where it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<Mark>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    admissions: Vec<Pass>,
     preflight_ok: bool,
     hears: Vec<String>,
     ceiling: u64,
@@ -66,8 +77,12 @@ impl Beat {
         Ok(Self {
             send: beat.send.0,
             sent_at_ns: beat.sent_at.as_nanos(),
+            up_for_us: micros(beat.up_for),
             standing: beat.standing.into(),
             digest: beat.digest.to_string(),
+            shared: (beat.shared != beat.digest).then(|| beat.shared.to_string()),
+            reference: beat.reference.map(Mark::encode),
+            admissions: Pass::encode_all(&beat.admissions, names)?,
             preflight_ok: beat.preflight_ok,
             hears: beat.hears.iter().map(|node| names.node(*node)).collect::<Result<_, _>>()?,
             ceiling: beat.ceiling.0,
@@ -88,8 +103,12 @@ impl Beat {
         Ok(Heartbeat {
             send: SendNumber(self.send),
             sent_at: Timestamp::from_nanos(self.sent_at_ns),
+            up_for: Duration::from_micros(self.up_for_us),
             standing: self.standing.into(),
             digest: digest(&self.digest)?,
+            shared: digest(self.shared.as_ref().unwrap_or(&self.digest))?,
+            reference: self.reference.map(Mark::decode).transpose()?,
+            admissions: Pass::decode_known(self.admissions, names)?,
             preflight_ok: self.preflight_ok,
             // Hearing somebody whom we do not know concerns nobody here.
             hears: self.hears.iter().filter_map(|name| names.node_id(name).ok()).collect(),
@@ -143,6 +162,13 @@ pub(super) struct BeatAnswer {
     sent_at_ns: u64,
     muted_us: u64,
     ceiling: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<Mark>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    admissions: Vec<Pass>,
+    /// How long it had not heard the sender before its present life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    away_us: Option<u64>,
     groups: Vec<GroupAnswer>,
 }
 
@@ -175,6 +201,9 @@ impl BeatAnswer {
             sent_at_ns: answer.sent_at.as_nanos(),
             muted_us: micros(answer.muted),
             ceiling: answer.ceiling.0,
+            reference: answer.reference.map(Mark::encode),
+            admissions: Pass::encode_all(&answer.admissions, names)?,
+            away_us: answer.away.map(micros),
             groups: answer
                 .groups
                 .iter()
@@ -189,6 +218,9 @@ impl BeatAnswer {
             sent_at: Timestamp::from_nanos(self.sent_at_ns),
             muted: Duration::from_micros(self.muted_us),
             ceiling: Term(self.ceiling),
+            reference: self.reference.map(Mark::decode).transpose()?,
+            admissions: Pass::decode_known(self.admissions, names)?,
+            away: self.away_us.map(Duration::from_micros),
             groups: self
                 .groups
                 .into_iter()

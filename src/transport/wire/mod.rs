@@ -7,7 +7,9 @@
 //! wherever leaving it out would change what the message means.
 
 mod election;
+mod gate;
 mod heartbeat;
+mod manifest;
 mod operator;
 #[cfg(test)]
 pub(super) mod tests;
@@ -17,8 +19,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use vipward_core::{
-    Answer, BootId, Cause, Digest, GroupId, NodeId, Priority, PriorityError, Request, Standing,
+    Answer, BootId, Cause, Digest, DigestError, GroupId, NodeId, Priority, PriorityError, Request,
+    Standing,
 };
+
+pub use manifest::{Asked, MAX_CHUNK, ManifestRefusal};
+pub(super) use manifest::{Chunk, Page};
 
 /// What a body could not be read as, or a message not be written as.
 #[derive(Debug, thiserror::Error)]
@@ -39,11 +45,14 @@ pub(super) enum WireError {
     #[error(transparent)]
     Priority(#[from] PriorityError),
     /// Not `sha256:` and 64 hex digits.
-    #[error("a digest is sha256: and 64 hex digits, not {0:?}")]
-    Digest(String),
+    #[error(transparent)]
+    Digest(#[from] DigestError),
     /// Not 32 hex digits.
     #[error("a boot id is 32 hex digits, not {0:?}")]
     Boot(String),
+    /// Not base64.
+    #[error("a content is base64")]
+    Content,
 }
 
 /// The paths of requests.
@@ -219,17 +228,7 @@ pub(super) fn boot(text: &str) -> Result<BootId, WireError> {
 }
 
 fn digest(text: &str) -> Result<Digest, WireError> {
-    let wrong = || WireError::Digest(text.to_owned());
-    let hex = text.strip_prefix("sha256:").ok_or_else(wrong)?;
-    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong());
-    }
-    let mut bytes = [0; 32];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        let pair = hex.get(2 * index..2 * index + 2).ok_or_else(wrong)?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-    }
-    Ok(Digest(bytes))
+    Ok(text.parse()?)
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -20,6 +20,7 @@ pub(super) struct Order {
 enum Command {
     Switchover { group: String, to: Option<String>, force: bool },
     Offer { group: String, term: u64, force: bool },
+    Maintenance { on: bool },
 }
 
 impl Order {
@@ -35,6 +36,7 @@ impl Order {
                 PeerCommand::Offer { group, term, force } => {
                     Command::Offer { group: names.group(group)?, term: term.0, force }
                 }
+                PeerCommand::Maintenance { on } => Command::Maintenance { on },
             },
         })
     }
@@ -51,6 +53,7 @@ impl Order {
                 Command::Offer { group, term, force } => {
                     PeerCommand::Offer { group: names.group_id(&group)?, term: Term(term), force }
                 }
+                Command::Maintenance { on } => PeerCommand::Maintenance { on },
             },
         })
     }
@@ -76,6 +79,8 @@ enum DoneWord {
     Leads(String),
     AlreadyMaster(String),
     Accepted,
+    Admitted(String),
+    Maintenance { node: String, on: bool },
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -99,6 +104,9 @@ enum RefusalWord {
     NotClaimed(String),
     RolledBack(String),
     NoAnswer(String),
+    NotABalancer(String),
+    NotScanned(String),
+    NoMajority,
 }
 
 impl OrderAnswer {
@@ -124,6 +132,8 @@ fn done_word(done: Done, names: &Names) -> Result<DoneWord, WireError> {
         Done::Leads(node) => DoneWord::Leads(names.node(node)?),
         Done::AlreadyMaster(node) => DoneWord::AlreadyMaster(names.node(node)?),
         Done::Accepted => DoneWord::Accepted,
+        Done::Admitted(node) => DoneWord::Admitted(names.node(node)?),
+        Done::Maintenance(node, on) => DoneWord::Maintenance { node: names.node(node)?, on },
     })
 }
 
@@ -132,6 +142,8 @@ fn done(word: &DoneWord, names: &Names) -> Result<Done, WireError> {
         DoneWord::Leads(name) => Done::Leads(names.node_id(name)?),
         DoneWord::AlreadyMaster(name) => Done::AlreadyMaster(names.node_id(name)?),
         DoneWord::Accepted => Done::Accepted,
+        DoneWord::Admitted(name) => Done::Admitted(names.node_id(name)?),
+        DoneWord::Maintenance { node, on } => Done::Maintenance(names.node_id(node)?, *on),
     })
 }
 
@@ -157,6 +169,9 @@ fn refusal_word(refusal: Refusal, names: &Names) -> Result<RefusalWord, WireErro
         Refusal::NotClaimed(node) => RefusalWord::NotClaimed(names.node(node)?),
         Refusal::RolledBack(node) => RefusalWord::RolledBack(names.node(node)?),
         Refusal::NoAnswer(node) => RefusalWord::NoAnswer(names.node(node)?),
+        Refusal::NotABalancer(node) => RefusalWord::NotABalancer(names.node(node)?),
+        Refusal::NotScanned(node) => RefusalWord::NotScanned(names.node(node)?),
+        Refusal::NoMajority => RefusalWord::NoMajority,
     })
 }
 
@@ -182,5 +197,8 @@ fn refusal(word: RefusalWord, names: &Names) -> Result<Refusal, WireError> {
         RefusalWord::NotClaimed(name) => Refusal::NotClaimed(names.node_id(&name)?),
         RefusalWord::RolledBack(name) => Refusal::RolledBack(names.node_id(&name)?),
         RefusalWord::NoAnswer(name) => Refusal::NoAnswer(names.node_id(&name)?),
+        RefusalWord::NotABalancer(name) => Refusal::NotABalancer(names.node_id(&name)?),
+        RefusalWord::NotScanned(name) => Refusal::NotScanned(names.node_id(&name)?),
+        RefusalWord::NoMajority => Refusal::NoMajority,
     })
 }

@@ -109,18 +109,24 @@ fn group_beat() -> impl Strategy<Value = GroupBeat> {
 pub(in crate::transport) fn heartbeat() -> impl Strategy<Value = Heartbeat> {
     (
         (send(), any::<u64>(), standing(), hash(), any::<bool>(), term()),
+        (duration(), hash(), option::of(reference()), prop::collection::vec(admission(), 0..3)),
         prop::collection::vec(node(), 0..3),
         prop::collection::vec(group_beat(), 0..3),
         prop::collection::vec(take_back(), 0..3),
     )
         .prop_map(
-            |((send, at, standing, digest, preflight_ok, ceiling), hears, groups, back)| {
+            |((send, at, standing, digest, preflight_ok, ceiling), gate, hears, groups, back)| {
                 let sent_at = Timestamp::from_nanos(at);
+                let (up_for, shared, reference, admissions) = gate;
                 Heartbeat {
                     send,
                     sent_at,
+                    up_for,
                     standing,
                     digest,
+                    shared,
+                    reference,
+                    admissions,
                     preflight_ok,
                     hears,
                     ceiling,
@@ -131,19 +137,57 @@ pub(in crate::transport) fn heartbeat() -> impl Strategy<Value = Heartbeat> {
         )
 }
 
+fn version() -> impl Strategy<Value = ReferenceVersion> {
+    (term(), any::<u64>()).prop_map(|(term, count)| ReferenceVersion { term, count })
+}
+
+fn reference() -> impl Strategy<Value = Reference> {
+    (version(), hash()).prop_map(|(version, digest)| Reference { version, digest })
+}
+
+fn admission() -> impl Strategy<Value = Admission> {
+    (version(), node(), hash(), hash()).prop_map(|(version, node, digest, over)| Admission {
+        version,
+        node,
+        digest,
+        over,
+    })
+}
+
+fn exception() -> impl Strategy<Value = Exception> {
+    prop_oneof![
+        Just(Exception::Drift),
+        Just(Exception::LastResort),
+        Just(Exception::Admitted),
+        Just(Exception::ColdStart),
+    ]
+}
+
 fn vote_request() -> impl Strategy<Value = VoteRequest> {
     let dead =
         (node(), any::<u128>()).prop_map(|(node, boot)| Evidence { node, boot: BootId(boot) });
     (
         (send(), group(), term(), duration(), hash(), cause()),
-        (standing(), any::<bool>(), any::<bool>(), rank(), node()),
-        option::of(dead),
+        (any::<bool>(), standing(), any::<bool>(), any::<bool>(), rank(), node()),
+        (option::of(reference()), option::of(exception()), option::of(dead)),
     )
-        .prop_map(|((send, group, term, lease, digest, cause), place, evidence)| {
-            let (standing, preflight_ok, holds, rank, name) = place;
-            let priority = Priority::try_from(rank).unwrap();
-            let rank = Rank { standing, preflight_ok, holds, priority, name: Reverse(name) };
-            VoteRequest { send, group, term, lease, rank, digest, cause, evidence }
+        .prop_map(|((send, group, term, lease, digest, cause), place, rest)| {
+            let (equal, standing, preflight_ok, holds, rank, name) = place;
+            let (priority, name) = (Priority::try_from(rank).unwrap(), Reverse(name));
+            let rank = Rank { reference: equal, standing, preflight_ok, holds, priority, name };
+            let (reference, exception, evidence) = rest;
+            VoteRequest {
+                send,
+                group,
+                term,
+                lease,
+                rank,
+                digest,
+                reference,
+                exception,
+                cause,
+                evidence,
+            }
         })
 }
 
@@ -152,7 +196,8 @@ fn operator_request() -> impl Strategy<Value = OperatorRequest> {
         .prop_map(|(group, to, force)| PeerCommand::Switchover(Switchover { group, to, force }));
     let offer = (group(), term(), any::<bool>())
         .prop_map(|(group, term, force)| PeerCommand::Offer { group, term, force });
-    (send(), prop_oneof![switchover, offer])
+    let maintenance = any::<bool>().prop_map(|on| PeerCommand::Maintenance { on });
+    (send(), prop_oneof![switchover, offer, maintenance])
         .prop_map(|(send, command)| OperatorRequest { send, command })
 }
 
@@ -175,6 +220,8 @@ fn denial() -> impl Strategy<Value = DenialReason> {
         Just(DenialReason::TermTooLow),
         Just(DenialReason::BetterCandidate),
         standing().prop_map(DenialReason::Standing),
+        Just(DenialReason::Digest),
+        node().prop_map(DenialReason::ReferenceHeard),
         Just(DenialReason::NotAMember),
         Just(DenialReason::LeaseNotDurable),
         Just(DenialReason::Withdrawn),
@@ -191,9 +238,10 @@ fn refusal() -> impl Strategy<Value = Refusal> {
             Refusal::Busy,
             Refusal::Stopping,
             Refusal::CallsPending,
+            Refusal::NoMajority,
         ]),
         (node(), standing()).prop_map(|(node, standing)| Refusal::Standing(node, standing)),
-        (0..9usize, node()).prop_map(|(which, node)| {
+        (0..12usize, node()).prop_map(|(which, node)| {
             let about = [
                 Refusal::NotAMember,
                 Refusal::Silent,
@@ -205,6 +253,8 @@ fn refusal() -> impl Strategy<Value = Refusal> {
                 Refusal::NotClaimed,
                 Refusal::RolledBack,
                 Refusal::NoAnswer,
+                Refusal::NotABalancer,
+                Refusal::NotScanned,
             ];
             about[which](node)
         }),
@@ -221,12 +271,14 @@ fn beat_answer() -> impl Strategy<Value = HeartbeatAnswer> {
     let of_group = (group(), renewal, option::of(promised), option::of(elected())).prop_map(
         |(group, renewal, promised, elected)| GroupBeatAnswer { group, renewal, promised, elected },
     );
-    (send(), any::<u64>(), duration(), term(), prop::collection::vec(of_group, 0..3)).prop_map(
-        |(send, at, muted, ceiling, groups)| {
+    let gate =
+        (option::of(reference()), prop::collection::vec(admission(), 0..3), option::of(duration()));
+    (send(), any::<u64>(), duration(), term(), gate, prop::collection::vec(of_group, 0..3))
+        .prop_map(|(send, at, muted, ceiling, gate, groups)| {
             let sent_at = Timestamp::from_nanos(at);
-            HeartbeatAnswer { send, sent_at, muted, ceiling, groups }
-        },
-    )
+            let (reference, admissions, away) = gate;
+            HeartbeatAnswer { send, sent_at, muted, ceiling, reference, admissions, away, groups }
+        })
 }
 
 fn answer() -> impl Strategy<Value = Answer> {
@@ -238,6 +290,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         node().prop_map(Done::Leads),
         node().prop_map(Done::AlreadyMaster),
         Just(Done::Accepted),
+        node().prop_map(Done::Admitted),
+        (node(), any::<bool>()).prop_map(|(node, on)| Done::Maintenance(node, on)),
     ];
     let result = prop_oneof![done.prop_map(Ok), refusal().prop_map(Err)];
     let operator = (send(), result).prop_map(|(send, result)| OperatorAnswer { send, result });

@@ -1,16 +1,16 @@
 """The independent judge of the lab's recorded runs: reads one scenario's directory and says which invariants of the design (section 9) it breaks.
 
 Written from the design and the contract alone: it shares no code with the product, and believes no node's status. Its witnesses are the
-client's view, the cloud's record with the holders, what the lab did (faults, processes), and the journals.
+client's view, the cloud's record with the holders, what the lab did (faults, processes), what the balancers' files truly were, and the journals.
 
     judge(directory) -> Verdict        python3 -m judge DIRECTORY...
 
-Judged are I1 (one actor), I2 (fenced), I3 (convergence), I4 (monotonic terms), I6 (stability), I7 (bounded), I8 (explained), and `input`: a
-recording that cannot be judged. I5 (the gate) is not: nothing recorded tells a node's digest at the time.
+Judged are I1 (one actor), I2 (fenced), I3 (convergence), I4 (monotonic terms), I5 (gate), I6 (stability), I7 (bounded), I8 (explained), and
+`input`: a recording that cannot be judged.
 """
 from pathlib import Path
 
-from . import bounded, convergence, explained, fenced, monotonic, one_actor, stability
+from . import bounded, convergence, explained, fenced, gate, monotonic, one_actor, stability
 from .calls import match_calls
 from .recording import Recording
 from .scenario import Unusable
@@ -18,7 +18,7 @@ from .verdict import Finding, Verdict
 
 __all__ = ["Finding", "Verdict", "judge"]
 
-INVARIANTS = (one_actor, fenced, convergence, monotonic, stability, bounded, explained)
+INVARIANTS = (one_actor, fenced, convergence, monotonic, gate, stability, bounded, explained)
 
 
 def judge(directory):

@@ -26,6 +26,9 @@ class Recording:
         self.holders = self._until_end(self._rows("holders.jsonl", schemas.HOLDERS), "at")
         self.processes = self._rows("processes.jsonl", schemas.PROCESSES)
         self.faults = Faults(self._rows("faults.jsonl", schemas.FAULTS) or [])
+        # Without [consistency] nothing is compared that differs in the lab.
+        rows = self._rows("configurations.jsonl", schemas.CONFIGURATIONS) if self.scenario.compares else None
+        self.configurations = self._until_end(rows, "at")
         self.journals = {}
         for node in self.scenario.members:
             if (journal := self._journal(node)) is not None:
@@ -126,11 +129,11 @@ class Recording:
                 # A pid is used again, and the end may be recorded a little before the last line was dated.
                 row = next((row for row in own if row["at"] >= life.begun), None)
                 if row is not None and row["at"] <= life.ended:
-                    life.ended, life.how = max(self._died(row), life.entries[-1].at), row["what"]
+                    life.ended, life.how = max(self._died(row, life), life.entries[-1].at), row["what"]
 
-    def _died(self, row):
-        """The lab notices a death a moment late; its own order to kill came just before."""
-        orders = [f["at"] for f in self.faults.rows if (f["fault"], f["node"]) == ("kill", row["node"]) and f["on"] is not False]
+    def _died(self, row, life):
+        """The lab notices a death a moment late; its own order to kill this life, and no earlier one, came just before."""
+        orders = [f["at"] for f in self.faults.rows if (f["fault"], f["node"]) == ("kill", row["node"]) and f["on"] is not False and f["at"] >= life.begun]
         return max((at for at in orders if row["at"] - tolerances.DEATH_NOTICED <= at <= row["at"]), default=row["at"])
 
     def ends(self, node):

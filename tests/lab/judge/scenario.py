@@ -52,6 +52,10 @@ class Scenario:
     wall_ahead: float
     expect: Expect
     public: dict
+    # Whether a quarantined node may lead when nobody else is left.
+    last_resort: bool
+    # Whether more is compared than the part of its own configuration that the lab keeps the same on every node.
+    compares: bool
 
     @property
     def lease(self):
@@ -116,6 +120,8 @@ def build(fields):
             lost_requests_allowed=expect.get("lost_requests_allowed", 0),
         ),
         public=public_addresses(groups),
+        last_resort=bool((fields.get("consistency") or {}).get("last_resort")),
+        compares=fields.get("consistency") is not None,
     )
 
 

@@ -22,6 +22,7 @@ CLOUD = Schema(
 HOLDERS = Schema({"at": NUMBER, "address": TEXT}, {"holder": TEXT, "by": TEXT, "request_id": TEXT})
 FAULTS = Schema({"at": NUMBER, "fault": TEXT}, {"node": TEXT, "on": FLAG, "detail": TABLE})
 PROCESSES = Schema({"at": NUMBER, "node": TEXT, "what": TEXT}, {"pid": WHOLE, "code": WHOLE})
+CONFIGURATIONS = Schema({"at": NUMBER, "node": TEXT, "files": TEXT}, {"loaded": TEXT, "override": TEXT})
 JOURNAL = Schema(
     {"seq": WHOLE, "at": TEXT, "node": TEXT, "boot": TEXT, "event": TEXT},
     {
@@ -32,6 +33,7 @@ JOURNAL = Schema(
         "to": TEXT,
         "reason": TEXT,
         "candidate": TEXT,
+        "exception": TEXT,
         "peer": TEXT,
         "call_id": WHOLE,
         "operation": TEXT,

@@ -60,3 +60,7 @@ CLIENT_WINDOW = 2.0
 CLIENT_LEAST_REQUESTS = 10
 # Requests that a busy machine may time out although the address is served.
 CLIENT_ERROR_SHARE = 0.05
+
+# From a change of a file, or a load by Nginx, to the node's knowledge of it and the others': its kernel tells at once, commands are run before the
+# files are read, and a busy machine takes its time.
+NOTICES_CHANGE = 3.0

@@ -57,6 +57,7 @@ impl Observer {
                 let account = &mut self.lives[node].accounts[group.index()][address.index()];
                 account.ownership = *ownership;
             }
+            EventKind::StandingChanged { .. } => self.gate_event(node, at, event),
             _ => self.alarm_journaled(node, event),
         }
     }
@@ -64,7 +65,7 @@ impl Observer {
     fn role_changed(&mut self, node: usize, at: Moment, group: usize, to: RoleName, event: &Event) {
         let quorum = self.quorum;
         let life = &mut self.lives[node];
-        life.roles[group] = to;
+        let from = std::mem::replace(&mut life.roles[group], to);
         life.role_known[group] = true;
         if let Some(mastery) = life.masteries[group].as_ref().filter(|_| to == RoleName::Holding)
             && !mastery.ghosts
@@ -81,6 +82,9 @@ impl Observer {
             life.masteries[group] = None;
             if to != RoleName::Candidate {
                 life.candidacies[group] = None;
+            }
+            if to == RoleName::Backup && matches!(from, RoleName::Master | RoleName::Holding) {
+                self.gate_deposed(node, group);
             }
         }
     }

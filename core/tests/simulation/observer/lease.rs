@@ -166,6 +166,7 @@ impl Observer {
             return;
         }
         let own_vote = at.local >= self.lives[node].mute_until;
+        self.gate_stands(node, at, request, own_vote);
         let mut candidacy = Candidacy { term, stamps: [None; VOTERS] };
         if own_vote {
             let stamp = Stamp::new(request.send.0, at, lease);
@@ -271,6 +272,8 @@ impl Observer {
         let term = election.term;
         let candidacy = self.lives[node].candidacies[group].take();
         let stamps = candidacy.filter(|c| c.term == term).map(|c| c.stamps);
+        let granted = stamps.map_or([false; VOTERS], |stamps| stamps.map(|stamp| stamp.is_some()));
+        self.judge_gate(node, group, election, granted);
         let mastery = stamps.map(|stamps| Mastery { term, elected: at, stamps, ghosts: false });
         if mastery.as_ref().is_none_or(|m| m.ends(quorum) <= at.local) {
             let who = letter(node);

@@ -2,6 +2,7 @@
 //! it never asks a node what it believes. Invariants are those of design section 9.
 
 mod calls;
+mod gate;
 mod journal;
 mod lease;
 mod local;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vipward_core::{
-    BootId, Config, Durable, Heartbeat, Input, NodeId, Output, Request, RoleName, TakeBack,
-    TakeBackKind, VoteRequest,
+    BootId, Config, Durable, Heartbeat, Input, NodeId, Output, Request, RoleName, Standing,
+    TakeBack, TakeBackKind, VoteRequest,
 };
 
 use crate::clock::{Moment, Nanos};
@@ -87,6 +88,7 @@ pub(crate) struct Life {
     pub(crate) accounts: [[Account; ADDRESSES]; GROUPS],
     calls: Vec<calls::Ordered>,
     local: local::Local,
+    passage: gate::Passage,
 }
 
 /// The judge of one seed.
@@ -113,6 +115,9 @@ pub(crate) struct Observer {
     due: Option<journal::Due>,
     /// Every mutating call, in order.
     pub(crate) takeovers: Vec<Takeover>,
+    gate: gate::Gate,
+    /// By node: its clock when it last did something.
+    now: [Nanos; VOTERS],
     pub(crate) violation: Option<Violation>,
 }
 
@@ -150,6 +155,8 @@ impl Observer {
             let_go: None,
             due: None,
             takeovers: Vec::new(),
+            gate: gate::Gate::default(),
+            now: [0; VOTERS],
             violation: None,
         }
     }
@@ -175,15 +182,19 @@ impl Observer {
         let mute_until = at.local + nanos(mute);
         self.lives[node] = Life::new(number, boot, Arc::clone(config), at, mute_until);
         self.lives[node].local = local::Local::new(disk);
+        self.gate_born(node, disk);
     }
 
     /// A process ends, and with it every lease it had.
-    pub(crate) fn died(&mut self, node: usize) {
+    pub(crate) fn died(&mut self, node: usize, real: Nanos) {
         self.lives[node].alive = false;
+        self.gate_died(node, real);
     }
 
     /// Something is about to be told to a core.
     pub(crate) fn before(&mut self, node: usize, at: Moment, hosts: &[Host], input: &Input) {
+        self.now[node] = at.local;
+        self.gate_before(node, at, input);
         match input {
             Input::Answer { from, boot, to_boot, answer, .. }
                 if *to_boot == self.lives[node].boot =>
@@ -214,7 +225,10 @@ impl Observer {
     pub(crate) fn output(&mut self, node: usize, at: Moment, hosts: &[Host], output: &Output) {
         match output {
             Output::Send { request, .. } => match request {
-                Request::Heartbeat(beat) => self.beat_sent(node, at, hosts, beat),
+                Request::Heartbeat(beat) => {
+                    self.beat_sent(node, at, hosts, beat);
+                    self.gate_beat(node, at, beat);
+                }
                 Request::Vote(request) => self.vote_sent(node, at, hosts, request),
                 Request::TakeBack(list) => {
                     for take_back in &list.list {
@@ -229,9 +243,11 @@ impl Observer {
                 self.kernel_ordered(node, (group.index(), address.index()), *wanted);
             }
             Output::Hook(hook) => self.hook_run(node, hook),
+            Output::Persist(durable) => self.gate_persists(node, at, durable),
             Output::Answer { .. }
             | Output::Probe { .. }
-            | Output::Persist(_)
+            | Output::Compare { .. }
+            | Output::Pull { .. }
             | Output::OperatorDone { .. }
             | Output::Stopped => {}
         }
@@ -240,6 +256,7 @@ impl Observer {
     /// Everything that a core said in one step was seen.
     pub(crate) fn after(&mut self, node: usize, real: Nanos, hosts: &[Host]) {
         self.judge_promises(real, hosts);
+        self.judge_grants();
         self.judge_let_go(node);
         self.judge_hooks(node);
         self.finished_journaled(node);
@@ -257,9 +274,11 @@ impl Observer {
                     life.candidacies[group] = None;
                 }
             }
-            TakeBackKind::Resign { cause, .. } => {
+            TakeBackKind::Resign { cause, successor } => {
                 if life.resigned[group] < term {
                     life.resigned[group] = term;
+                    let successor = successor.map(|node| node.index());
+                    self.gate_handed(group, successor, cause, at.real);
                     self.count_move(node, at, group, cause);
                 }
                 let life = &mut self.lives[node];
@@ -336,6 +355,7 @@ impl Life {
             accounts: std::array::from_fn(|_| std::array::from_fn(|_| Account::default())),
             calls: Vec::new(),
             local: local::Local::default(),
+            passage: gate::Passage::new(Standing::Joining),
         }
     }
 

@@ -33,6 +33,7 @@ pub(crate) struct Made {
 impl Observer {
     /// A voter's answer leaves it.
     pub(crate) fn answered(&mut self, voter: usize, at: Moment, asked: &Asked, answer: &Answer) {
+        self.gate_answers(voter, at, asked, answer);
         let life = &self.lives[asked.asker];
         if life.number != asked.asker_life {
             return;

@@ -34,12 +34,13 @@ class History:
             "started": START, "faults_ended": START + 5, "ended": START + 30, "clock": {"boottime": START, "realtime": WALL},
             "expect": {"moves": {}, "master": {"web": None}, "converges": True, "lost_requests_allowed": 100},
         }  # fmt: skip
-        self.client, self.cloud, self.faults, self.processes = [], [], [], []
+        self.client, self.cloud, self.faults, self.processes, self.configurations = [], [], [], [], []
         self.holders = [{"at": START, "address": EIP, "holder": None, "by": "start", "request_id": None}]
         self.journals = {node: [] for node in NODES}
         self.lives = dict.fromkeys(NODES, 0)
         self.calls = 0
         self.wall_ahead = {}
+        self.exception = None  # Of the votes told from here on.
 
     # --- what happens -----------------------------------------------------------------------------------------------------------------------
 
@@ -49,11 +50,23 @@ class History:
         self.journals[node].append(record)
         return record
 
-    def start(self, node, t):
+    def start(self, node, t, standing="ready"):
         self.lives[node] += 1
         pid = 100 * self.lives[node] + NODES.index(node)
         self.processes.append({"at": START + t, "node": node, "what": "started", "pid": pid, "code": None})
-        return self.tell(node, t + 0.03, "started", version="0.1.0", pid=pid)
+        told = self.tell(node, t + 0.03, "started", version="0.1.0", pid=pid)
+        if standing:
+            self.standing(node, t + 0.04, "joining", standing)
+        return told
+
+    def standing(self, node, t, old, new):
+        return self.tell(node, t, "standing-changed", **{"from": old, "to": new, "reason": "for a reason"})
+
+    def has(self, node, t, files, loaded=None, **more):
+        """What is on the node's disk, and loaded: the same unless told."""
+        row = {"at": START + t, "node": node, "files": files, "loaded": loaded or files, **more}
+        self.configurations.append(row)
+        return row
 
     def pid(self, node):
         return 100 * self.lives[node] + NODES.index(node)
@@ -72,7 +85,8 @@ class History:
         return self.tell(node, t, "role-changed", group=group, term=term, cause=cause, **fields)
 
     def vote(self, voter, t, candidate, term, cause="startup", group="web"):
-        return self.tell(voter, t, "vote-granted", group=group, term=term, cause=cause, candidate=candidate)
+        exception = {} if self.exception is None else {"exception": self.exception}
+        return self.tell(voter, t, "vote-granted", group=group, term=term, cause=cause, candidate=candidate, **exception)
 
     def elect(self, node, t, term, cause="startup", voters=("witness",), old="backup", group="web"):
         """A candidacy that is won at `t`."""
@@ -137,7 +151,7 @@ class History:
 
     def write(self, directory):
         (directory / "scenario.json").write_text(json.dumps(self.scenario))
-        for name in ("client", "cloud", "holders", "faults", "processes"):
+        for name in ("client", "cloud", "holders", "faults", "processes", "configurations"):
             rows = sorted(getattr(self, name), key=lambda row: row.get("at", row.get("arrived")))
             lines(directory / f"{name}.jsonl", rows)
         for node, records in self.journals.items():
@@ -214,4 +228,27 @@ def frozen(thaw=5.0):
     history.fault("freeze", "lb-a", thaw, on=False)
     history.role("lb-a", thaw + 0.003, "master", "holding", 1, "master-silent", "the lease ended")
     history.role("lb-a", thaw + 0.02, "holding", "backup", 2, "master-silent", "another was elected")
+    return history
+
+
+def away(files="v1", standing="probation"):
+    """lb-a's host dies, lb-b takes over, and lb-a comes back with these files and into that standing; v1 is what all had, and the reference."""
+    history = started()
+    history.scenario["consistency"] = {"last_resort": False}
+    for node in ("lb-a", "lb-b"):
+        history.has(node, 0.0, "v1")
+    history.kill("lb-a", 3.0)
+    history.elect("lb-b", 3.05, 2, "master-crashed")
+    history.call("lb-b", 3.051, 2, cause="master-crashed")
+    history.has("lb-a", 6.0, files)
+    history.start("lb-a", 7.0, standing)
+    history.fault("kill", "lb-a", 7.0, on=False)
+    history.scenario["expect"].update(moves={"web": [1, 2]}, master={"web": None})
+    history.scenario["faults_ended"] = START + 25
+    return history
+
+
+def alone(history, t=15.0):
+    """lb-b's host dies as well."""
+    history.kill("lb-b", t)
     return history
