@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::mutation::{Mutation, active};
 use crate::timing::Timing;
 use crate::types::{AddressId, CheckId, Digest, GroupId, NodeId, Priority};
 
@@ -43,12 +42,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// The smallest number of voters of which any two sets share a member.
-    #[must_use]
-    pub fn quorum(&self) -> usize {
-        if active(Mutation::QuorumIsAll) { self.nodes.len() } else { self.nodes.len() / 2 + 1 }
-    }
-
     /// Every other node.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
         (0..).map(NodeId).take(self.nodes.len()).filter(|node| *node != self.me)

@@ -100,8 +100,8 @@ impl Group {
                     *denied = Some((cx.now, denial));
                 }
                 self.voter.seen = self.voter.seen.max(denial.seen);
-                let grants = candidacy.granted.iter().filter(|granted| **granted).count();
-                if denial.reason == DenialReason::TermTooLow && grants < cx.s.config.quorum() {
+                let won = cx.s.electorate.is_majority(|voter| candidacy.has_grant_of(voter));
+                if denial.reason == DenialReason::TermTooLow && !won {
                     // No use in waiting for the silent: stands again at once in a higher term.
                     self.fail(cx);
                     return;
@@ -114,27 +114,20 @@ impl Group {
     /// Wins, goes on waiting, or gives up.
     pub(crate) fn count_votes(&mut self, cx: &mut Cx<'_>) {
         let Some(candidacy) = &self.candidacy else { return };
-        let quorum = cx.s.config.quorum();
-        let grants = candidacy.granted.iter().filter(|granted| **granted).count();
+        let granted = cx.s.electorate.is_majority(|voter| candidacy.has_grant_of(voter));
         // Each counts only while the lease that it would give is unexpired.
         let lease_until = candidacy.sent.at + own_lease(candidacy.sent.lease);
         let in_time = cx.now < lease_until || active(Mutation::LateGrantCounts);
-        if grants >= quorum && in_time {
+        if granted && in_time {
             self.win(cx);
             return;
         }
         let muted = cx.s.is_muted(candidacy.sent.at);
-        let lost = candidacy
-            .granted
-            .iter()
-            .zip(&candidacy.denied)
-            .enumerate()
-            .filter(|(node, (granted, denied))| {
-                !**granted && (denied.is_some() || (muted && *node == cx.s.config.me.index()))
-            })
-            .count();
-        let impossible = cx.s.config.nodes.len() - lost < quorum;
-        if impossible || cx.now >= self.candidacy_ends_at(cx.s).unwrap_or(cx.now) {
+        let possible = cx.s.electorate.is_majority(|voter| {
+            let is_lost = candidacy.is_denied_by(voter) || (muted && voter == cx.s.config.me);
+            candidacy.has_grant_of(voter) || !is_lost
+        });
+        if !possible || cx.now >= self.candidacy_ends_at(cx.s).unwrap_or(cx.now) {
             self.fail(cx);
         }
     }
@@ -152,16 +145,15 @@ impl Group {
         self.give_up(cx, "no majority of votes");
         let interval = cx.s.interval();
         let muted = cx.s.muted_until.left(cx.now);
-        let me = cx.s.config.me.index();
         let outdated = candidacy
             .denied
             .iter()
             .flatten()
             .any(|(_, denial)| denial.reason == DenialReason::TermTooLow);
-        let mut free: Vec<Duration> = (candidacy.granted.iter().zip(&candidacy.denied).enumerate())
-            .map(|(node, (granted, denied))| match denied {
-                _ if node == me => muted,
-                _ if *granted => Duration::ZERO,
+        let free_in = |voter: NodeId| {
+            Some(match candidacy.denied.get(voter.index())? {
+                _ if voter == cx.s.config.me => muted,
+                _ if candidacy.has_grant_of(voter) => Duration::ZERO,
                 Some((at, denial)) => match denial.reason {
                     DenialReason::TermTooLow | DenialReason::Withdrawn => Duration::ZERO,
                     DenialReason::Muted
@@ -181,9 +173,8 @@ impl Group {
                 None if outdated => Duration::ZERO,
                 None => interval,
             })
-            .collect();
-        free.sort_unstable();
-        let quorum_free = free.get(cx.s.config.quorum() - 1).copied().unwrap_or(interval);
+        };
+        let quorum_free = cx.s.electorate.within(free_in).unwrap_or(interval);
         let denials = || candidacy.denied.iter().flatten().map(|(_, denial)| denial.reason);
         let collided =
             denials().any(|reason| matches!(reason, DenialReason::PromisedToCandidate(_)));

@@ -124,6 +124,16 @@ pub(crate) struct Candidacy {
     pub(crate) detect: Option<Duration>,
 }
 
+impl Candidacy {
+    pub(crate) fn has_grant_of(&self, voter: NodeId) -> bool {
+        self.granted.get(voter.index()) == Some(&true)
+    }
+
+    pub(crate) fn is_denied_by(&self, voter: NodeId) -> bool {
+        self.denied.get(voter.index()).is_some_and(Option::is_some)
+    }
+}
+
 /// A master heard with a valid lease.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct KnownMaster {
@@ -550,7 +560,8 @@ impl Group {
     /// Whether a majority has acknowledged everything given up.
     pub(crate) fn taken_back(&self, s: &Shared) -> bool {
         self.take_backs.iter().all(|pending| {
-            pending.acknowledged.iter().filter(|done| **done).count() >= s.config.quorum()
+            let has = |voter: NodeId| pending.acknowledged.get(voter.index()) == Some(&true);
+            s.electorate.is_majority(has)
         })
     }
 

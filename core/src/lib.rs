@@ -17,6 +17,7 @@
 mod command;
 mod config;
 mod election;
+mod electorate;
 mod event;
 mod gate;
 mod group;

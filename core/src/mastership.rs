@@ -13,11 +13,9 @@ use crate::timing::own_lease;
 use crate::types::{BootId, Cause, Elected, NodeId, SendNumber, Timestamp};
 
 impl Mastership {
-    /// The quorum-th latest of what `of` takes from each voter's newest promise.
-    fn quorum_th<T: Ord + Copy>(&self, s: &Shared, of: impl Fn(&Renewed) -> T) -> Option<T> {
-        let mut values: Vec<T> = self.renewals.iter().flatten().map(of).collect();
-        values.sort_unstable_by(|a, b| b.cmp(a));
-        values.get(s.config.quorum() - 1).copied()
+    /// What a majority reaches of what `of` takes from each voter's newest promise.
+    fn quorum_th<T: Ord>(&self, s: &Shared, of: impl Fn(&Renewed) -> T) -> Option<T> {
+        s.electorate.reached(|voter| self.renewals.get(voter.index())?.as_ref().map(&of))
     }
 
     /// When the lease ends: the quorum-th latest of the promises counted.
@@ -89,19 +87,15 @@ impl Group {
     /// names a promise to another.
     pub(crate) fn holding_stands_at(&self, s: &Shared, holding: Holding) -> Option<Timestamp> {
         let recent = s.interval() * 2;
-        let mut answered = 1;
-        for peer in s.config.peers() {
-            let answer = self.answers.get(peer.index()).copied().flatten();
-            if let Some((at, promised)) = answer
-                && s.now.since(at) <= recent
-            {
-                if promised.is_some() {
-                    return None;
-                }
-                answered += 1;
-            }
+        let answer = |voter: NodeId| {
+            let (at, promised) = self.answers.get(voter.index()).copied().flatten()?;
+            (s.now.since(at) <= recent).then_some(promised)
+        };
+        if s.config.peers().filter_map(answer).any(|promised| promised.is_some()) {
+            return None;
         }
-        (answered >= s.config.quorum()).then(|| holding.resigned_until.unwrap_or(self.wait.from))
+        let answered = |voter| voter == s.config.me || answer(voter).is_some();
+        s.electorate.is_majority(answered).then(|| holding.resigned_until.unwrap_or(self.wait.from))
     }
 
     /// What this node's heartbeat says of the group, and the renewal of its own promise.

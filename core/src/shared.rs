@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::electorate::Electorate;
 use crate::event::{AlarmName, Event, EventKind};
 use crate::handover::Command;
 use crate::health::{self, Check};
@@ -94,6 +95,8 @@ pub(crate) struct Sent {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    /// Who votes.
+    pub(crate) electorate: Electorate,
     pub(crate) boot: BootId,
     pub(crate) random: Random,
     pub(crate) started: Timestamp,
@@ -164,6 +167,7 @@ impl Shared {
         let mute = disk.longest_promise.max(config.timing.lease());
         let muted_until = if active(Mutation::NoMute) { now } else { now + mute };
         Self {
+            electorate: Electorate::new(&config),
             boot,
             random: Random::new(seed),
             started: now,
@@ -235,8 +239,7 @@ impl Shared {
 
     /// Whether a majority is heard, this node included.
     pub(crate) fn hears_majority(&self, now: Timestamp) -> bool {
-        let heard = self.config.peers().filter(|peer| self.is_live(now, *peer)).count();
-        heard + 1 >= self.config.quorum()
+        self.electorate.is_majority(|voter| voter == self.config.me || self.is_live(now, voter))
     }
 
     /// Notes a lease that somebody asked for: while muted, the mute lasts at least as long.

@@ -196,22 +196,20 @@ impl Shared {
     /// The newest time at which something was sent that a majority has answered, this node
     /// included.
     pub(crate) fn answered_at(&self) -> Timestamp {
-        let Some(others) = self.config.quorum().checked_sub(2) else { return self.now };
-        let mut answered: Vec<Timestamp> = self.answers().collect();
-        answered.sort_unstable_by(|a, b| b.cmp(a));
-        answered.get(others).copied().unwrap_or(self.started)
+        self.electorate.reached(|voter| self.answered_to(voter)).unwrap_or(self.started)
     }
 
-    fn answers(&self) -> impl Iterator<Item = Timestamp> {
-        self.config.peers().filter_map(|peer| self.peer(peer)?.answered_to)
+    /// When the newest message was sent that this voter has answered; the own one always has.
+    fn answered_to(&self, voter: NodeId) -> Option<Timestamp> {
+        if voter == self.config.me { Some(self.now) } else { self.peer(voter)?.answered_to }
     }
 
     /// Whether a majority, this node included, has told what it knows since this node has to
     /// prove itself.
     pub(crate) fn is_reported(&self) -> bool {
         let since = self.gate.joined_at;
-        self.answers().filter(|at| *at >= since).count() + 1 >= self.config.quorum()
-            || active(Mutation::JoiningAsksNobody)
+        let has_told = |voter| self.answered_to(voter).is_some_and(|at| at >= since);
+        self.electorate.is_majority(has_told) || active(Mutation::JoiningAsksNobody)
     }
 
     /// What a peer says of itself: its newest heartbeat, unless that is older than a lease. An
@@ -244,9 +242,10 @@ impl Shared {
 
     /// Whether a majority has recorded that admission, this node included.
     pub(crate) fn is_recorded(&self, node: NodeId, digest: Digest) -> bool {
-        let shows =
-            |peer: &NodeId| self.peer(*peer).is_some_and(|it| it.knows_admitted(node, digest));
-        self.config.peers().filter(shows).count() + 1 >= self.config.quorum()
+        self.electorate.is_majority(|voter| {
+            voter == self.config.me
+                || self.peer(voter).is_some_and(|peer| peer.knows_admitted(node, digest))
+        })
     }
 
     /// The digest of a balancer's configuration, as far as it is known now.

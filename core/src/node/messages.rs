@@ -179,7 +179,8 @@ impl Node {
         if let Some(taken_in) = taken_in.get_mut(from.index()) {
             *taken_in = true;
         }
-        let learnt = taken_in.iter().filter(|taken| **taken).count() >= self.s.config.quorum();
+        let from_it = |voter: NodeId| taken_in.get(voter.index()).is_some_and(|taken| *taken);
+        let learnt = self.s.electorate.is_majority(from_it);
         for group in &mut self.groups {
             group.voter.seen = group.voter.seen.max(ceiling);
         }

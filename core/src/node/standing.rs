@@ -63,7 +63,7 @@ impl Node {
         }
         match self.s.standing {
             Standing::Ready | Standing::Probation | Standing::Quarantined
-                if !self.s.is_witness() && self.s.config.quorum() > 1 =>
+                if !self.s.is_witness() && !self.s.electorate.is_single() =>
             {
                 self.s.answered_at() + self.s.grace() + Duration::from_nanos(1)
             }
