@@ -26,6 +26,9 @@ pub struct BenchArgs {
     /// priority, and count failovers.
     #[arg(long, value_name = "MINUTES")]
     busy: Option<u64>,
+    /// Instead: crashes with and without so many files compared by the gate, in turn.
+    #[arg(long, value_name = "FILES", conflicts_with = "busy")]
+    gate: Option<usize>,
     /// Passed by `cargo bench`; means nothing here.
     #[arg(long, hide = true)]
     bench: bool,
@@ -83,12 +86,15 @@ pub async fn bench(args: BenchArgs, program: PathBuf) -> anyhow::Result<bool> {
     if let Some(minutes) = args.busy {
         return busy(&program, Duration::from_secs(60 * minutes)).await;
     }
+    if let Some(files) = args.gate {
+        return gate(&program, args.runs, files).await;
+    }
     let (rss_mib, cpu_percent) = idle(&program).await?;
     let mut trials = Vec::new();
     for fault in [Fault::Crash, Fault::Freeze, Fault::Stop, Fault::Switchover] {
         let mut of_fault = Vec::with_capacity(args.runs);
         for run in 1..=args.runs {
-            of_fault.push(one(&program, fault).await.with_context(|| {
+            of_fault.push(one(&settings(&program), fault).await.with_context(|| {
                 format!("run {run} of {}: the lab could not be built", fault.as_str())
             })?);
             eprint!("\r{:<11} {run:>4} of {}", fault.as_str(), args.runs);
@@ -109,8 +115,8 @@ fn settings(program: &Path) -> LabSettings {
     LabSettings { heartbeat: HEARTBEAT, ..LabSettings::new(program.into()) }
 }
 
-async fn one(program: &Path, fault: Fault) -> anyhow::Result<Trial> {
-    let mut lab = Lab::start(&settings(program)).await?;
+async fn one(settings: &LabSettings, fault: Fault) -> anyhow::Result<Trial> {
+    let mut lab = Lab::start(settings).await?;
     let master = lab.settled(Duration::from_secs(30)).await?;
     trial::run(&lab, master, fault).await
 }
@@ -186,6 +192,37 @@ async fn idle(program: &Path) -> anyhow::Result<(f64, f64)> {
         Some(kib / 1024.0)
     });
     Ok((rss.fold(0.0, f64::max), cpu.fold(0.0, f64::max)))
+}
+
+/// What the gate adds to a failover: crashes with and without files to compare, in turn, so that
+/// whatever else the machine does meets both alike.
+async fn gate(program: &Path, runs: usize, files: usize) -> anyhow::Result<bool> {
+    let mut trials: [Vec<Trial>; 2] = [Vec::new(), Vec::new()];
+    for run in 1..=runs {
+        for (of_kind, compared_files) in trials.iter_mut().zip([0, files]) {
+            let settings = LabSettings { compared_files, ..settings(program) };
+            let trial = one(&settings, Fault::Crash).await;
+            of_kind.push(trial.with_context(|| format!("run {run}: the lab could not be built"))?);
+        }
+        eprint!("\rcrash {run:>4} of {runs}");
+    }
+    eprintln!();
+    println!(
+        "{runs} crashes of each, in turn\n\n\
+         | milliseconds | outage, median | p99 | own overhead, median | p99 |\n\
+         | --- | ---: | ---: | ---: | ---: |"
+    );
+    for (name, trials) in ["no files".into(), format!("{files} files")].iter().zip(&trials) {
+        let outage = Spread::of(trials.iter().map(|trial| trial.outage_ms).collect());
+        let own = Spread::of(trials.iter().filter_map(|trial| trial.own_overhead_ms).collect());
+        println!(
+            "| gate over {name} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            outage.median, outage.p99, own.median, own.p99
+        );
+    }
+    let failed = trials.iter().flatten().filter(|trial| !trial.passed()).count();
+    println!("\nTrials that did not end well: {failed}.");
+    Ok(failed == 0)
 }
 
 /// Idle beside four busy loops: nothing may move.

@@ -42,6 +42,8 @@ pub(crate) struct LabSettings {
     pub(crate) forwarded: bool,
     /// Whether the daemons ask for real-time priority.
     pub(crate) realtime: bool,
+    /// So many files, beside vipward's own configuration, are compared by the gate.
+    pub(crate) compared_files: usize,
 }
 
 impl LabSettings {
@@ -52,6 +54,7 @@ impl LabSettings {
             latency: Duration::ZERO,
             forwarded: false,
             realtime: true,
+            compared_files: 0,
         }
     }
 }
@@ -100,6 +103,7 @@ impl Lab {
         let cloud = start_cloud(settings.latency).await?;
         let keys = Keys::generate().context("the system has no random numbers")?;
         write_private(&directory.path().join("cluster.key"), &keys)?;
+        write_compared(directory.path(), settings.compared_files)?;
         let mut forwarders = Vec::new();
         if settings.forwarded {
             for host in 0..NAMES.len() {
@@ -281,6 +285,10 @@ fn config_text(settings: &LabSettings, places: Places, directory: &Path, host: u
     let directory = directory.display();
     let name = NAMES.get(host).copied().unwrap_or_default();
     let [a, b, witness] = [0, 1, 2].map(|host| places.at(host, LINK_PORT));
+    let consistency = match settings.compared_files {
+        0 => String::new(),
+        _ => format!("[consistency]\nfiles = [\"{directory}/compared/*\"]\n"),
+    };
     format!(
         r#"cluster = "demo"
 node = "{name}"
@@ -332,7 +340,8 @@ directory = "{directory}/{name}"
 [telemetry]
 log = "text"
 level = "info"
-"#,
+
+{consistency}"#,
         heartbeat = settings.heartbeat.as_millis(),
         grace = rejoin::GRACE.as_secs(),
         probation = rejoin::PROBATION.as_secs(),
@@ -342,6 +351,18 @@ level = "info"
         eni_a = interface(0),
         eni_b = interface(1),
     )
+}
+
+/// Files for the gate to compare: the same for every host.
+fn write_compared(directory: &Path, files: usize) -> anyhow::Result<()> {
+    let directory = directory.join("compared");
+    std::fs::create_dir(&directory).context("cannot make a directory to compare")?;
+    for file in 0..files {
+        let text = format!("# {file}\n").repeat(512);
+        std::fs::write(directory.join(format!("{file}.conf")), text)
+            .context("cannot write a file to compare")?;
+    }
+    Ok(())
 }
 
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
